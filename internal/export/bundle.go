@@ -1,0 +1,160 @@
+// Package export defines the artefact of a run: one versioned JSON document.
+//
+// Every worker writes one. It carries histograms, not percentiles, so that
+// merging the documents of many workers gives exactly what one worker would
+// have measured; the Headline is derived from them after merging, for people
+// and for jq. It never contains a secret.
+package export
+
+import (
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
+)
+
+// Schema names this version of the document.
+const Schema = "loadtest.ai-aas.dev/result/v1"
+
+// Bundle is the document. Durations are nanoseconds; offsets count from Run.Started.
+type Bundle struct {
+	Schema   string          `json:"schema"`
+	Tool     Tool            `json:"tool"`
+	Run      Run             `json:"run"`
+	Verdict  verdict.Verdict `json:"verdict"`
+	Headline Headline        `json:"headline"`
+	Phases   []Phase         `json:"phases"`
+	Orgs     []Org           `json:"orgs"`
+	Stop     Stop            `json:"stop"`
+	// Bootstrap is nil when the users brought their own keys.
+	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
+	Cleanup   *Cleanup   `json:"cleanup,omitempty"`
+	// Findings are about the platform: what it does differently from what it
+	// promises. Warnings are about this run: what weakens its numbers.
+	Findings []Finding      `json:"findings"`
+	Warnings []string       `json:"warnings"`
+	Summary  *stats.Summary `json:"summary"`
+}
+
+// Tool is the program that measured.
+type Tool struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+	CPUs    int    `json:"cpus"`
+}
+
+// Run says what was run.
+type Run struct {
+	ID             string            `json:"id"`
+	Scenario       string            `json:"scenario"` // metadata.name
+	ScenarioSHA256 string            `json:"scenarioSha256,omitempty"`
+	Labels         map[string]string `json:"labels,omitempty"`
+	Seed           uint64            `json:"seed"`
+	Target         Target            `json:"target"`
+	// Started is when the first phase began, after bootstrap.
+	Started  time.Time     `json:"started"`
+	Duration time.Duration `json:"durationNs"` // of the load: until the last answer
+	// MeasuredDuration is the part of Duration outside warm-up and cool-down.
+	MeasuredDuration time.Duration `json:"measuredDurationNs"`
+	Worker           int           `json:"worker"`
+	Workers          int           `json:"workers"`
+}
+
+// Target is what was tested.
+type Target struct {
+	RouterURL  string `json:"routerUrl"`
+	UserOrgURL string `json:"userOrgUrl,omitempty"`
+	Embedded   bool   `json:"embedded"` // the simulated platform of this tool
+}
+
+// Headline are the numbers people ask for first, over the measured requests.
+// A latency is nil when nothing was measured: unknown is not zero.
+type Headline struct {
+	RequestsPerSecond float64    `json:"requestsPerSecond"`
+	GoodputPerSecond  float64    `json:"goodputPerSecond"` // successes within the objectives
+	TokensPerSecond   float64    `json:"tokensPerSecond"`  // completion tokens
+	ErrorRate         float64    `json:"errorRate"`
+	Requests          uint64     `json:"requests"` // all, warm-up included
+	CostMicroUSD      int64      `json:"costMicroUSD"`
+	MaxUsers          int        `json:"maxUsers"`
+	E2E               *Quantiles `json:"e2e,omitempty"`
+	TTFT              *Quantiles `json:"ttft,omitempty"`
+	ITL               *Quantiles `json:"itl,omitempty"`
+	TPOT              *Quantiles `json:"tpot,omitempty"`
+	Connect           *Quantiles `json:"connect,omitempty"`
+	SendLag           *Quantiles `json:"sendLag,omitempty"`
+}
+
+// Quantiles of one latency.
+type Quantiles struct {
+	Count uint64        `json:"count"`
+	Mean  time.Duration `json:"meanNs"`
+	Min   time.Duration `json:"minNs"`
+	P50   time.Duration `json:"p50Ns"`
+	P90   time.Duration `json:"p90Ns"`
+	P95   time.Duration `json:"p95Ns"`
+	P99   time.Duration `json:"p99Ns"`
+	Max   time.Duration `json:"maxNs"`
+}
+
+// Phase is one phase as it ran.
+type Phase struct {
+	Name        string        `json:"name"`
+	Start       time.Duration `json:"startNs"`
+	End         time.Duration `json:"endNs"`
+	Measured    bool          `json:"measured"`
+	TargetUsers int           `json:"targetUsers"`
+}
+
+// Org is one tenant of the run.
+type Org struct {
+	Index int    `json:"index"`
+	Name  string `json:"name"`
+	Slug  string `json:"slug,omitempty"`
+	Users int    `json:"users"`
+	// BudgetMicroUSD is the spending limit set at creation; 0 if none.
+	BudgetMicroUSD int64 `json:"budgetMicroUSD,omitempty"`
+}
+
+// Stop says why the load ended.
+type Stop struct {
+	// Reason is completed, limit, interrupted or broken.
+	Reason string `json:"reason"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Bootstrap is what creating the tenants took.
+type Bootstrap struct {
+	Orgs     int           `json:"orgs"`
+	Users    int           `json:"users"`
+	Keys     int           `json:"keys"`
+	Retries  int           `json:"retries"`
+	Duration time.Duration `json:"durationNs"`
+	// Notes say where the platform had to be approached differently.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Cleanup is what became of the tenants.
+type Cleanup struct {
+	// Status is done, retained, incomplete or unneeded.
+	Status string `json:"status"`
+	// Deleted, Revoked and Suspended count what was removed, and what could
+	// only be disabled because the platform cannot delete.
+	DeletedOrgs  int           `json:"deletedOrgs"`
+	DeletedUsers int           `json:"deletedUsers"`
+	DeletedKeys  int           `json:"deletedKeys"`
+	RevokedKeys  int           `json:"revokedKeys"`
+	Suspended    int           `json:"suspended"` // users and orgs
+	Remaining    int           `json:"remaining"` // still usable on the platform
+	Duration     time.Duration `json:"durationNs"`
+	Notes        []string      `json:"notes,omitempty"`
+}
+
+// Finding is something learned about the platform.
+type Finding struct {
+	Title  string `json:"title"`  // "streaming is not supported"
+	Detail string `json:"detail"` // the evidence
+}

@@ -1,0 +1,181 @@
+// Package plan decides who does what: which organizations and users there
+// are, what they are called, and which worker runs them.
+//
+// It is pure: the same [Spec] gives the same plan on every machine, so that
+// fifty workers agree without talking to each other.
+package plan
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Distribution says how the number of users per organization is drawn.
+type Distribution string
+
+// The distributions of users over organizations.
+const (
+	Random   Distribution = "random"   // any number between min and max, equally likely
+	Gaussian Distribution = "gaussian" // around the middle, σ = (max−min)/6, kept within min and max
+	Uniform  Distribution = "uniform"  // every organization the mean of min and max
+)
+
+// Budget is what an organization may spend. Zero fields are not set.
+type Budget struct {
+	LimitMicroUSD  int64
+	DailyMicroUSD  int64
+	WarnAtMicroUSD int64
+	EnableAlerts   bool
+}
+
+// Users says how many users an organization gets.
+type Users struct {
+	Min, Max     int
+	Distribution Distribution
+}
+
+// Override makes one organization different. Nil fields change nothing.
+type Override struct {
+	Index  int // 1-based
+	Budget *Budget
+	Users  *Users
+}
+
+// Spec is everything the plan depends on.
+type Spec struct {
+	RunID     string
+	Seed      uint64
+	Started   time.Time // for {timestamp} in names
+	Orgs      int
+	OrgName   string // pattern: {index}, {timestamp}, {random}, {run}
+	Budget    Budget
+	Overrides []Override
+	Users     Users
+	UserName  string // pattern: {org} (index of the org), {index}, {run}
+	Workers   int    // at least 1
+}
+
+// Org is one planned organization.
+type Org struct {
+	Index  int    // 1-based over the whole run
+	Name   string // as the pattern says
+	Slug   string // unique per run, [a-z0-9-] only: platforms that cannot delete keep slugs for ever
+	Budget Budget
+	Worker int // who runs it, 0-based
+	Users  []User
+}
+
+// User is one planned user.
+type User struct {
+	Index int // 0-based over the whole run
+	Name  string
+	Email string
+}
+
+// Make draws the whole plan.
+func Make(s Spec) []Org {
+	orgs := make([]Org, 0, s.Orgs)
+	next := 0
+	for i := 1; i <= s.Orgs; i++ {
+		rng := rand.New(rand.NewPCG(s.Seed, uint64(i)))
+		org := Org{Index: i, Budget: s.Budget, Worker: (i - 1) % max(1, s.Workers)}
+		users := s.Users
+		for _, o := range s.Overrides {
+			if o.Index != i {
+				continue
+			}
+			if o.Budget != nil {
+				org.Budget = *o.Budget
+			}
+			if o.Users != nil {
+				users = *o.Users
+			}
+		}
+		org.Name = expand(s.OrgName, map[string]string{
+			"index":     strconv.Itoa(i),
+			"timestamp": s.Started.UTC().Format("20060102150405"),
+			"random":    fmt.Sprintf("%08x", rng.Uint32()),
+			"run":       s.RunID,
+		})
+		org.Slug = slug(org.Name)
+		if !strings.Contains(s.OrgName, "{run}") {
+			org.Slug = slug(org.Name + "-" + s.RunID)
+		}
+		count := draw(users, rng)
+		for n := 1; n <= count; n++ {
+			name := expand(s.UserName, map[string]string{"org": strconv.Itoa(i), "index": strconv.Itoa(n), "run": s.RunID})
+			org.Users = append(org.Users, User{
+				Index: next,
+				Name:  name,
+				Email: slug(name) + "@" + org.Slug + ".loadtest.invalid",
+			})
+			next++
+		}
+		orgs = append(orgs, org)
+	}
+	return orgs
+}
+
+// draw returns how many users one organization gets.
+func draw(u Users, rng *rand.Rand) int {
+	lo, hi := max(0, u.Min), max(u.Min, u.Max)
+	switch u.Distribution {
+	case Gaussian:
+		mean, sigma := float64(lo+hi)/2, float64(hi-lo)/6
+		n := int(math.Round(mean + sigma*rng.NormFloat64()))
+		return min(max(n, lo), hi)
+	case Uniform:
+		return int(math.Round(float64(lo+hi) / 2))
+	default:
+		return lo + rng.IntN(hi-lo+1)
+	}
+}
+
+func expand(pattern string, vars map[string]string) string {
+	for k, v := range vars {
+		pattern = strings.ReplaceAll(pattern, "{"+k+"}", v)
+	}
+	return pattern
+}
+
+// slug keeps [a-z0-9] and turns every run of anything else into one dash.
+func slug(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(s) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	return strings.TrimSuffix(b.String(), "-")
+}
+
+// ForWorker returns the organizations of one worker.
+func ForWorker(orgs []Org, worker int) []Org {
+	var mine []Org
+	for _, o := range orgs {
+		if o.Worker == worker {
+			mine = append(mine, o)
+		}
+	}
+	return mine
+}
+
+// Share splits total over n workers as evenly as whole numbers allow; the
+// shares of all workers sum to total.
+func Share(total int64, worker, n int) int64 {
+	if n <= 1 {
+		return total
+	}
+	share := total / int64(n)
+	if int64(worker) < total%int64(n) {
+		share++
+	}
+	return share
+}

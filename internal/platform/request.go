@@ -1,0 +1,72 @@
+package platform
+
+import (
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+)
+
+// Endpoint names one of the router's inference calls.
+type Endpoint string
+
+// The endpoints, as records and metrics name them.
+const (
+	Chat        Endpoint = "chat"        // POST /v1/chat/completions
+	Completions Endpoint = "completions" // POST /v1/completions
+	Embeddings  Endpoint = "embeddings"  // POST /v1/embeddings
+)
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role    string `json:"role"` // system, user or assistant
+	Content string `json:"content"`
+}
+
+// Request is one inference call.
+type Request struct {
+	Endpoint       Endpoint
+	Model          string
+	Messages       []Message // Chat: the whole conversation, the question last
+	Input          string    // Completions: the prompt; Embeddings: the text
+	MaxTokens      int       // 0: not sent
+	Temperature    float64   // sent if HasTemperature
+	HasTemperature bool
+	Stream         bool   // Chat and Completions; asks for usage in the last chunk
+	CacheSalt      string // vLLM's cache_salt; empty: not sent
+	Key            secret.String
+	ID             string // sent as X-Request-Id; empty: not sent
+}
+
+// Usage is the platform's own count of tokens.
+type Usage struct {
+	PromptTokens     int
+	CompletionTokens int
+	CachedTokens     int // the part of PromptTokens served from the prefix cache
+}
+
+// Exchange is what one call looked like from here. Moments are offsets from
+// the client's epoch on the monotonic clock; zero means it never came.
+// An Exchange may be used again; Do resets it and keeps its buffers.
+type Exchange struct {
+	Sent       time.Duration // request handed to the transport
+	FirstByte  time.Duration // first byte of the response head
+	FirstToken time.Duration // first chunk with content; streams only
+	LastToken  time.Duration // last chunk with content; streams only
+	Done       time.Duration // complete, or known to have failed; always set
+
+	DNS, Connect, TLS time.Duration // zero on a reused connection
+	Reused            bool
+
+	Gaps             []time.Duration // between consecutive content chunks
+	Chunks           int             // chunks with content
+	FirstChunkTokens int             // tokens in the first of them
+
+	Usage      Usage
+	UsageKnown bool
+
+	Status       int
+	FinishReason string
+	Answer       []byte // the text of the answer, for the next turn; reused by the next Do
+
+	RequestBytes, ResponseBytes int64
+}

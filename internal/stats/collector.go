@@ -1,0 +1,108 @@
+package stats
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+)
+
+// Collector is a [record.Sink] that sums records up. A user's records always
+// go to the same shard, so that users contend only by chance.
+type Collector struct {
+	objective Objective
+	shards    []*shard
+
+	mu       sync.Mutex // guards timeline
+	timeline *Timeline
+}
+
+var _ record.Sink = (*Collector)(nil)
+
+type shard struct {
+	mu     sync.Mutex
+	groups map[Key]*Group
+	users  map[int]*User
+	_      [64]byte // keeps neighbours out of each other's cache line
+}
+
+// NewCollector returns an empty collector; objective defines goodput.
+func NewCollector(objective Objective) *Collector {
+	c := &Collector{objective: objective, timeline: NewTimeline()}
+	for range runtime.GOMAXPROCS(0) {
+		c.shards = append(c.shards, &shard{groups: map[Key]*Group{}, users: map[int]*User{}})
+	}
+	return c
+}
+
+// Add implements [record.Sink].
+func (c *Collector) Add(r *record.Record) {
+	s := c.shards[r.UserIndex%len(c.shards)]
+	key := Key{Phase: r.Phase, Org: r.Org, Model: r.Model, Endpoint: r.Endpoint, TestType: r.TestType, Stream: r.Stream}
+	s.mu.Lock()
+	g := s.groups[key]
+	if g == nil {
+		g = &Group{Key: key}
+		s.groups[key] = g
+	}
+	g.add(r, c.objective)
+	u := s.users[r.UserIndex]
+	if u == nil {
+		u = &User{Org: r.Org, Name: r.User}
+		s.users[r.UserIndex] = u
+	}
+	u.add(r, c.objective)
+	s.mu.Unlock()
+
+	c.mu.Lock()
+	c.timeline.add(r, c.objective)
+	c.mu.Unlock()
+}
+
+// Observe notes the number of active users and the phase at a moment of the run.
+func (c *Collector) Observe(offset time.Duration, users int, phase string) {
+	c.mu.Lock()
+	c.timeline.Observe(offset, users, phase)
+	c.mu.Unlock()
+}
+
+// Summary returns what has been collected so far, as a copy.
+func (c *Collector) Summary() *Summary {
+	out := NewSummary()
+	for _, s := range c.shards {
+		part := &Summary{}
+		s.mu.Lock()
+		for _, g := range s.groups {
+			part.Groups = append(part.Groups, g)
+		}
+		for _, u := range s.users {
+			part.Users = append(part.Users, u)
+		}
+		slices.SortFunc(part.Groups, func(a, b *Group) int { return compareKeys(a.Key, b.Key) })
+		slices.SortFunc(part.Users, compareUsers)
+		out.Merge(part)
+		s.mu.Unlock()
+	}
+	c.mu.Lock()
+	out.Timeline = c.timeline.clone()
+	c.mu.Unlock()
+	return out
+}
+
+// Totals returns the sums so far over all requests and the latencies of the
+// measured ones, for views and limits that look often.
+func (c *Collector) Totals() (Totals, *Latencies) {
+	var t Totals
+	l := new(Latencies)
+	for _, s := range c.shards {
+		s.mu.Lock()
+		for _, g := range s.groups {
+			t.Merge(g.All)
+			l.Merge(&g.Latency)
+		}
+		s.mu.Unlock()
+	}
+	return t, l
+}

@@ -1,0 +1,196 @@
+package stats
+
+import (
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+)
+
+// Totals are the sums over a set of requests. A request is one attempt on the
+// wire, so that these can be held against the platform's own counts.
+type Totals struct {
+	Requests  uint64 `json:"requests"`
+	Succeeded uint64 `json:"succeeded"`
+	Refused   uint64 `json:"refused"`
+	Failed    uint64 `json:"failed"`
+	Cancelled uint64 `json:"cancelled"`
+	// Retried are those of the refused and failed that were tried again.
+	Retried uint64 `json:"retried"`
+	// Good are the successes that met every objective of the scenario; goodput
+	// is their number per second. Without objectives every success is good.
+	Good uint64 `json:"good"`
+
+	Streams uint64 `json:"streams"` // requests that asked for a stream
+	Chunks  uint64 `json:"chunks"`  // content chunks received
+
+	PromptTokens     uint64 `json:"promptTokens"`
+	CompletionTokens uint64 `json:"completionTokens"`
+	CachedTokens     uint64 `json:"cachedTokens"` // part of PromptTokens
+	// UsageUnknown are successes without usage: their tokens are missing above.
+	UsageUnknown uint64 `json:"usageUnknown"`
+
+	CostMicroUSD int64 `json:"costMicroUSD"`
+	// CostUnknown are successes that could not be priced: not in CostMicroUSD.
+	CostUnknown uint64 `json:"costUnknown"`
+
+	RequestBytes  int64 `json:"requestBytes"`
+	ResponseBytes int64 `json:"responseBytes"`
+}
+
+func (t *Totals) add(r *record.Record, good bool) {
+	t.Requests++
+	switch r.Outcome {
+	case record.Success:
+		t.Succeeded++
+		if good {
+			t.Good++
+		}
+		if !r.UsageKnown {
+			t.UsageUnknown++
+		}
+		if !r.CostKnown {
+			t.CostUnknown++
+		}
+	case record.Refused:
+		t.Refused++
+	case record.Failed:
+		t.Failed++
+	case record.Cancelled:
+		t.Cancelled++
+	}
+	if !r.Final {
+		t.Retried++
+	}
+	if r.Stream {
+		t.Streams++
+	}
+	t.Chunks += uint64(r.Chunks)
+	if r.UsageKnown {
+		t.PromptTokens += uint64(r.PromptTokens)
+		t.CompletionTokens += uint64(r.CompletionTokens)
+		t.CachedTokens += uint64(r.CachedTokens)
+	}
+	if r.CostKnown {
+		t.CostMicroUSD += r.CostMicroUSD
+	}
+	t.RequestBytes += r.RequestBytes
+	t.ResponseBytes += r.ResponseBytes
+}
+
+// Merge adds o to t.
+func (t *Totals) Merge(o Totals) {
+	t.Requests += o.Requests
+	t.Succeeded += o.Succeeded
+	t.Refused += o.Refused
+	t.Failed += o.Failed
+	t.Cancelled += o.Cancelled
+	t.Retried += o.Retried
+	t.Good += o.Good
+	t.Streams += o.Streams
+	t.Chunks += o.Chunks
+	t.PromptTokens += o.PromptTokens
+	t.CompletionTokens += o.CompletionTokens
+	t.CachedTokens += o.CachedTokens
+	t.UsageUnknown += o.UsageUnknown
+	t.CostMicroUSD += o.CostMicroUSD
+	t.CostUnknown += o.CostUnknown
+	t.RequestBytes += o.RequestBytes
+	t.ResponseBytes += o.ResponseBytes
+}
+
+// Answered are the requests that ended by themselves: all but the cancelled.
+func (t Totals) Answered() uint64 { return t.Requests - t.Cancelled }
+
+// ErrorRate is (refused + failed) / answered, 0 when nothing was answered.
+func (t Totals) ErrorRate() float64 {
+	if t.Answered() == 0 {
+		return 0
+	}
+	return float64(t.Refused+t.Failed) / float64(t.Answered())
+}
+
+// FailureRate is failed / answered: errors that were nobody's decision.
+func (t Totals) FailureRate() float64 {
+	if t.Answered() == 0 {
+		return 0
+	}
+	return float64(t.Failed) / float64(t.Answered())
+}
+
+// Latencies are the histograms of the measured successes of a Group.
+// docs/load-testing/measurement.md defines each.
+type Latencies struct {
+	E2E  Histogram `json:"e2e"`
+	TTFT Histogram `json:"ttft"` // streams only
+	ITL  Histogram `json:"itl"`  // one value a gap, streams only
+	TPOT Histogram `json:"tpot"` // one value a request, streams only
+	// Connect is DNS, TCP and TLS together, of requests that opened a connection.
+	Connect Histogram `json:"connect"`
+	// SendLag is how late requests of any outcome left.
+	SendLag Histogram `json:"sendLag"`
+}
+
+// Merge adds o to l.
+func (l *Latencies) Merge(o *Latencies) {
+	l.E2E.Merge(&o.E2E)
+	l.TTFT.Merge(&o.TTFT)
+	l.ITL.Merge(&o.ITL)
+	l.TPOT.Merge(&o.TPOT)
+	l.Connect.Merge(&o.Connect)
+	l.SendLag.Merge(&o.SendLag)
+}
+
+func (l *Latencies) add(r *record.Record) {
+	l.SendLag.Record(r.SendLag())
+	if r.Outcome != record.Success {
+		return
+	}
+	l.E2E.Record(r.E2E())
+	if ttft, ok := r.TTFT(); ok {
+		l.TTFT.Record(ttft)
+	}
+	for _, gap := range r.Gaps {
+		l.ITL.Record(gap)
+	}
+	if tpot, ok := r.TPOT(); ok {
+		l.TPOT.Record(tpot)
+	}
+	if !r.Reused {
+		if c := r.DNS + r.Connect + r.TLS; c > 0 {
+			l.Connect.Record(c)
+		}
+	}
+}
+
+// ErrorCount is how often one kind of error occurred, with one example.
+type ErrorCount struct {
+	Kind   record.Kind `json:"kind"`
+	Status int         `json:"status,omitempty"`
+	Count  uint64      `json:"count"`
+	// Example is the message of the first such error, at FirstAt.
+	Example string        `json:"example,omitempty"`
+	FirstAt time.Duration `json:"firstAtNs"`
+}
+
+// Objective is what a request must keep to be good. Zero fields do not judge.
+type Objective struct {
+	TTFT, E2E time.Duration
+	// ITL bounds the mean time per output token of a request (TPOT).
+	ITL time.Duration
+}
+
+func (o Objective) met(r *record.Record) bool {
+	if r.Outcome != record.Success {
+		return false
+	}
+	if o.E2E > 0 && r.E2E() > o.E2E {
+		return false
+	}
+	if ttft, ok := r.TTFT(); ok && o.TTFT > 0 && ttft > o.TTFT {
+		return false
+	}
+	if tpot, ok := r.TPOT(); ok && o.ITL > 0 && tpot > o.ITL {
+		return false
+	}
+	return true
+}
