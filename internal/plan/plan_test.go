@@ -1,0 +1,121 @@
+package plan
+
+import (
+	"math"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func spec() Spec {
+	return Spec{
+		RunID: "20261123-ab12", Seed: 7, Started: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC),
+		Orgs: 3, OrgName: "loadtest-org-{index}", UserName: "user-{org}-{index}",
+		Users: Users{Min: 2, Max: 2}, Workers: 1,
+	}
+}
+
+func TestNames(t *testing.T) {
+	orgs := Make(spec())
+	want := Org{Index: 2, Name: "loadtest-org-2", Slug: "loadtest-org-2-20261123-ab12", Users: []User{
+		{Index: 2, Name: "user-2-1", Email: "user-2-1@loadtest-org-2-20261123-ab12.loadtest.invalid"},
+		{Index: 3, Name: "user-2-2", Email: "user-2-2@loadtest-org-2-20261123-ab12.loadtest.invalid"},
+	}}
+	if diff := cmp.Diff(want, orgs[1]); diff != "" {
+		t.Error(diff)
+	}
+	s := spec()
+	s.OrgName = "Ä {run} / {timestamp} #{index}"
+	if got := Make(s)[0]; got.Name != "Ä 20261123-ab12 / 20261123100000 #1" || got.Slug != "20261123-ab12-20261123100000-1" {
+		t.Errorf("name %q, slug %q", got.Name, got.Slug)
+	}
+}
+
+func TestOverrides(t *testing.T) {
+	s := spec()
+	s.Budget = Budget{LimitMicroUSD: 5}
+	s.Overrides = []Override{{Index: 2, Budget: &Budget{LimitMicroUSD: 1}, Users: &Users{Min: 9, Max: 9}}}
+	orgs := Make(s)
+	for i, want := range []struct {
+		users int
+		limit int64
+	}{{2, 5}, {9, 1}, {2, 5}} {
+		if len(orgs[i].Users) != want.users || orgs[i].Budget.LimitMicroUSD != want.limit {
+			t.Errorf("org %d: %d users, limit %d; want %+v", i+1, len(orgs[i].Users), orgs[i].Budget.LimitMicroUSD, want)
+		}
+	}
+}
+
+func TestPlanLaws(t *testing.T) {
+	slugs := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	rapid.Check(t, func(t *rapid.T) {
+		s := spec()
+		s.Seed = rapid.Uint64().Draw(t, "seed")
+		s.Orgs = rapid.IntRange(0, 40).Draw(t, "orgs")
+		s.Workers = rapid.IntRange(1, 7).Draw(t, "workers")
+		s.Users.Min = rapid.IntRange(0, 20).Draw(t, "min")
+		s.Users.Max = s.Users.Min + rapid.IntRange(0, 20).Draw(t, "span")
+		s.Users.Distribution = rapid.SampledFrom([]Distribution{Random, Gaussian, Uniform}).Draw(t, "distribution")
+		orgs := Make(s)
+		if diff := cmp.Diff(orgs, Make(s)); diff != "" {
+			t.Fatalf("not repeatable: %s", diff)
+		}
+		next, seen := 0, map[string]bool{}
+		for _, o := range orgs {
+			if !slugs.MatchString(o.Slug) || seen[o.Slug] {
+				t.Fatalf("slug %q is malformed or repeated", o.Slug)
+			}
+			seen[o.Slug] = true
+			if n := len(o.Users); n < s.Users.Min || n > s.Users.Max {
+				t.Fatalf("%d users, want %d to %d", n, s.Users.Min, s.Users.Max)
+			}
+			for _, u := range o.Users {
+				if u.Index != next {
+					t.Fatalf("user index %d, want %d", u.Index, next)
+				}
+				next++
+			}
+		}
+		covered := 0
+		for w := range s.Workers {
+			covered += len(ForWorker(orgs, w))
+		}
+		if covered != s.Orgs {
+			t.Fatalf("the workers run %d orgs of %d", covered, s.Orgs)
+		}
+	})
+}
+
+func TestSharesSumToTheWhole(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		total := rapid.Int64Range(0, math.MaxInt64/2).Draw(t, "total")
+		n := rapid.IntRange(1, 60).Draw(t, "workers")
+		var sum, lo, hi int64 = 0, math.MaxInt64, 0
+		for w := range n {
+			share := Share(total, w, n)
+			sum, lo, hi = sum+share, min(lo, share), max(hi, share)
+		}
+		if sum != total || hi-lo > 1 {
+			t.Fatalf("shares of %d over %d sum to %d and differ by %d", total, n, sum, hi-lo)
+		}
+	})
+}
+
+func TestGaussianUsersAreGaussian(t *testing.T) {
+	s := spec()
+	s.Orgs, s.Users = 20_000, Users{Min: 10, Max: 70, Distribution: Gaussian}
+	var sum, squares float64
+	for _, o := range Make(s) {
+		n := float64(len(o.Users))
+		sum += n
+		squares += n * n
+	}
+	mean := sum / float64(s.Orgs)
+	sigma := math.Sqrt(squares/float64(s.Orgs) - mean*mean)
+	if math.Abs(mean-40) > 0.3 || math.Abs(sigma-10) > 0.3 {
+		t.Errorf("mean %.2f σ %.2f, want 40 and 10", mean, sigma)
+	}
+}

@@ -1,0 +1,78 @@
+package verdict
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+)
+
+// group has n successes of 100 ms, of which slow took 1 s, and failed failures.
+func group(n, slow, failed uint64) *stats.Group {
+	g := &stats.Group{}
+	g.All = stats.Totals{Requests: n + failed, Succeeded: n, Failed: failed}
+	g.Measured = g.All
+	g.Latency.E2E.RecordN(100*time.Millisecond, n-slow)
+	g.Latency.E2E.RecordN(time.Second, slow)
+	return g
+}
+
+func TestJudge(t *testing.T) {
+	p95 := Threshold{Metric: E2E, Quantile: 0.95, Latency: 500 * time.Millisecond}
+	rate := Threshold{Metric: ErrorRate, Ratio: 0.01}
+	up := Threshold{Metric: Availability, Ratio: 0.99}
+	for _, c := range []struct {
+		name   string
+		in     Input
+		want   Status
+		reason string // the first
+	}{
+		{"all hold", Input{Overall: group(1000, 10, 0), Thresholds: []Threshold{p95, rate, up}}, Passed, "all 3 thresholds held"},
+		{"no thresholds", Input{Overall: group(10, 0, 0)}, Passed, "the scenario sets no thresholds; requests succeeded"},
+		{"slow", Input{Overall: group(1000, 60, 0), Thresholds: []Threshold{p95}}, Failed, "e2e p95 was 1s, promised ≤ 500ms"},
+		{"failures are late", Input{Overall: group(940, 0, 60), Thresholds: []Threshold{p95}}, Failed,
+			"e2e p95 was never (failed requests), promised ≤ 500ms"},
+		{"errors", Input{Overall: group(980, 0, 20), Thresholds: []Threshold{rate}}, Failed, "error rate was 2.00%, promised ≤ 1.00%"},
+		{"down", Input{Overall: group(980, 0, 20), Thresholds: []Threshold{up}}, Failed, "availability was 98.00%, promised ≥ 99.00%"},
+		{"nothing sent", Input{Overall: group(0, 0, 0)}, Failed, "not a single request was sent"},
+		{"nothing succeeded", Input{Overall: group(0, 0, 7)}, Failed, "none of 7 requests succeeded"},
+		{"no data for a promise", Input{Overall: group(10, 0, 0), Thresholds: []Threshold{{Metric: TTFT, Quantile: 0.5, Latency: time.Second}}},
+			Failed, "ttft p50 was no data, promised ≤ 1s"},
+		{"limit", Input{Overall: group(10, 0, 0), Stopped: "the cost limit was reached"}, Failed, "stopped early: the cost limit was reached"},
+		{"interrupted", Input{Overall: group(10, 0, 0), Interrupted: true}, Interrupted, "interrupted before the end"},
+		{"interrupted and slow", Input{Overall: group(10, 10, 0), Thresholds: []Threshold{p95}, Interrupted: true}, Interrupted, "interrupted before the end"},
+		{"broken", Input{Broken: "the target is down", Interrupted: true}, Broken, "the target is down"},
+	} {
+		v := Judge(c.in)
+		if v.Status != c.want || len(v.Reasons) == 0 || v.Reasons[0] != c.reason {
+			t.Errorf("%s: %s %q, want %s %q first", c.name, v.Status, v.Reasons, c.want, c.reason)
+		}
+	}
+}
+
+func TestChecksSayWhenTheyAreWeak(t *testing.T) {
+	p99 := []Threshold{{Metric: E2E, Quantile: 0.99, Latency: 2 * time.Second}}
+	if d := Judge(Input{Overall: group(658, 0, 0), Thresholds: p99}).Checks[0].Doubt; !strings.Contains(d, "from 658 samples; p99 wants about 659") {
+		t.Errorf("p99 of 658 samples: doubt %q", d)
+	}
+	if d := Judge(Input{Overall: group(659, 0, 0), Thresholds: p99}).Checks[0].Doubt; d != "" {
+		t.Errorf("p99 of 659 samples: doubt %q, want none", d)
+	}
+}
+
+func TestPromisesWithoutDataAreNotKept(t *testing.T) {
+	for _, m := range []Threshold{{Metric: ErrorRate, Ratio: 1}, {Metric: Availability}, {Metric: ITL, Latency: time.Hour}} {
+		if c := Judge(Input{Overall: &stats.Group{}, Thresholds: []Threshold{m}}).Checks[0]; c.Passed {
+			t.Errorf("%s passed without a single request", c.Name)
+		}
+	}
+}
+
+func TestQuantileName(t *testing.T) {
+	for q, want := range map[float64]string{0: "mean", 0.5: "p50", 0.9: "p90", 0.95: "p95", 0.999: "p99.9", 0.9999: "p99.99", 1: "p100"} {
+		if got := QuantileName(q); got != want {
+			t.Errorf("QuantileName(%v) = %s, want %s", q, got, want)
+		}
+	}
+}
