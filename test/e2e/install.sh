@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Installs the real parts that the end-to-end tests talk to. Debian, root.
+set -euo pipefail
+missing=()
+have() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+have chromium chromium
+have wrk wrk
+if ((${#missing[@]} == 0)); then exit 0; fi
+if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
+  echo "make e2e needs ${missing[*]}; install them, or run it as root on Debian" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
