@@ -59,8 +59,10 @@ type Run struct {
 	Duration time.Duration `json:"durationNs"` // of the load: until the last answer
 	// MeasuredDuration is the part of Duration outside warm-up and cool-down.
 	MeasuredDuration time.Duration `json:"measuredDurationNs"`
-	Worker           int           `json:"worker"`
-	Workers          int           `json:"workers"`
+	// CostLimitMicroUSD is what the run was allowed to spend; 0 if anything.
+	CostLimitMicroUSD int64 `json:"costLimitMicroUSD,omitempty"`
+	Worker            int   `json:"worker"`
+	Workers           int   `json:"workers"`
 }
 
 // Target is what was tested.

@@ -101,10 +101,7 @@ func Make(s Spec) []Org {
 			"random":    fmt.Sprintf("%08x", rng.Uint32()),
 			"run":       s.RunID,
 		})
-		org.Slug = slug(org.Name)
-		if !strings.Contains(s.OrgName, "{run}") {
-			org.Slug = slug(org.Name + "-" + s.RunID)
-		}
+		org.Slug = orgSlug(org.Name, s.RunID, i)
 		count := draw(users, rng)
 		for n := 1; n <= count; n++ {
 			name := expand(s.UserName, map[string]string{"org": strconv.Itoa(i), "index": strconv.Itoa(n), "run": s.RunID})
@@ -118,6 +115,23 @@ func Make(s Spec) []Org {
 		orgs = append(orgs, org)
 	}
 	return orgs
+}
+
+// maxSlug is the length of a DNS label, which platforms make of a slug.
+const maxSlug = 63
+
+// orgSlug carries the run's id, so that it is new on a platform that cannot
+// delete; a name that must be cut short is told apart by the org's index.
+func orgSlug(name, run string, index int) string {
+	full := slug(name)
+	if !strings.Contains(full, slug(run)) {
+		full = slug(name + "-" + run)
+	}
+	if len(full) <= maxSlug {
+		return full
+	}
+	end := slug(fmt.Sprintf("%d-%s", index, run))
+	return slug(full[:max(0, maxSlug-1-len(end))] + "-" + end)
 }
 
 // draw returns how many users one organization gets.

@@ -3,6 +3,7 @@ package plan
 import (
 	"math"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,18 @@ func TestNames(t *testing.T) {
 	s.OrgName = "Ä {run} / {timestamp} #{index}"
 	if got := Make(s)[0]; got.Name != "Ä 20261123-ab12 / 20261123100000 #1" || got.Slug != "20261123-ab12-20261123100000-1" {
 		t.Errorf("name %q, slug %q", got.Name, got.Slug)
+	}
+}
+
+func TestLongNamesStayUniqueAndUsable(t *testing.T) {
+	s := spec()
+	s.OrgName = "an-organization-with-a-name-that-is-much-too-long-for-any-platform-{index}"
+	seen := map[string]bool{}
+	for _, o := range Make(s) {
+		if len(o.Slug) > 63 || seen[o.Slug] || !strings.HasSuffix(o.Slug, s.RunID) {
+			t.Errorf("slug %q: %d characters", o.Slug, len(o.Slug))
+		}
+		seen[o.Slug] = true
 	}
 }
 

@@ -68,7 +68,9 @@ func (e *Error) Temporary() bool {
 	case record.Timeout, record.Connection, record.DNS, record.StreamInterrupted, record.RateLimited, record.InvalidResponse:
 		return true
 	case record.HTTPError:
-		return e.Status >= 500 || e.Status == http.StatusRequestTimeout
+		// The platform answers 401 when it cannot ask whether a key is good;
+		// for a bad key the kind is AuthError.
+		return e.Status >= 500 || e.Status == http.StatusRequestTimeout || e.Status == http.StatusUnauthorized
 	default:
 		return false
 	}

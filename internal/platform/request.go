@@ -59,14 +59,15 @@ type Exchange struct {
 
 	Gaps             []time.Duration // between consecutive content chunks
 	Chunks           int             // chunks with content
-	FirstChunkTokens int             // tokens in the first of them
+	FirstChunkTokens int             // tokens in the first of them; estimated if the platform does not say
+	Unstreamed       bool            // a stream was asked for, and one whole document came
 
 	Usage      Usage
 	UsageKnown bool
 
-	Status       int
+	Status       int // HTTP status; 0 if none arrived
 	FinishReason string
 	Answer       []byte // the text of the answer, for the next turn; reused by the next Do
 
-	RequestBytes, ResponseBytes int64
+	RequestBytes, ResponseBytes int64 // of the bodies
 }

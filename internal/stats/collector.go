@@ -91,18 +91,28 @@ func (c *Collector) Summary() *Summary {
 	return out
 }
 
-// Totals returns the sums so far over all requests and the latencies of the
-// measured ones, for views and limits that look often.
-func (c *Collector) Totals() (Totals, *Latencies) {
+// Totals returns the sums so far over all requests, for limits that look often.
+func (c *Collector) Totals() Totals {
 	var t Totals
-	l := new(Latencies)
 	for _, s := range c.shards {
 		s.mu.Lock()
 		for _, g := range s.groups {
 			t.Merge(g.All)
-			l.Merge(&g.Latency)
 		}
 		s.mu.Unlock()
 	}
-	return t, l
+	return t
+}
+
+// Overall returns the sum of all groups so far, as a copy.
+func (c *Collector) Overall() *Group {
+	sum := new(Group)
+	for _, s := range c.shards {
+		s.mu.Lock()
+		for _, g := range s.groups {
+			sum.Merge(g)
+		}
+		s.mu.Unlock()
+	}
+	return sum
 }

@@ -223,14 +223,14 @@ func TestCollectorIsSafeForManyUsers(t *testing.T) {
 	for range 5 {
 		c.Summary()
 		c.Totals()
+		c.Overall()
 	}
 	wg.Wait()
-	totals, latencies := c.Totals()
-	if totals.Requests != 1600 {
-		t.Errorf("%d requests, want 1600", totals.Requests)
+	if n := c.Totals().Requests; n != 1600 {
+		t.Errorf("%d requests, want 1600", n)
 	}
-	if o := c.Summary().Overall(); o.Latency.E2E.Count() != latencies.E2E.Count() || o.All != totals {
-		t.Error("Totals and Summary disagree")
+	if a, b := c.Summary().Overall(), c.Overall(); a.Latency.E2E.Count() != b.Latency.E2E.Count() || a.All != b.All || b.All != c.Totals() {
+		t.Error("Totals, Overall and Summary disagree")
 	}
 }
 

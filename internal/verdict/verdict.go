@@ -176,16 +176,21 @@ func none(n uint64) string {
 	return ""
 }
 
-// tooFew applies the rule that a 95% confidence interval of ±1 percentage
-// point around p99 wants about 660 samples (MLPerf LoadGen's sizing), scaled
-// to other quantiles: n = z²·q·(1−q)/(margin²), margin = (1−q)·0.76.
-func tooFew(q float64, n uint64) string {
+// SamplesWanted is how many samples make a quantile firm: a 95% confidence
+// interval of ±1 percentage point around p99 wants about 660 (MLPerf LoadGen's
+// sizing), scaled to other quantiles: n = z²·q·(1−q)/margin², margin = (1−q)·0.76.
+// It is 0 for q = 1, the maximum, which no number of samples makes firm.
+func SamplesWanted(q float64) uint64 {
 	const z, part = 1.96, 0.76
 	margin := (1 - q) * part
 	if margin <= 0 {
-		return ""
+		return 0
 	}
-	want := uint64(math.Ceil(z * z * q * (1 - q) / (margin * margin)))
+	return uint64(math.Ceil(z * z * q * (1 - q) / (margin * margin)))
+}
+
+func tooFew(q float64, n uint64) string {
+	want := SamplesWanted(q)
 	if n >= want {
 		return ""
 	}

@@ -1,0 +1,175 @@
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"unicode/utf8"
+)
+
+var endpointPaths = map[Endpoint]string{
+	Chat:        "/v1/chat/completions",
+	Completions: "/v1/completions",
+	Embeddings:  "/v1/embeddings",
+}
+
+// check refuses what no server could answer, before anything is sent.
+func (q *Request) check() error {
+	switch {
+	case endpointPaths[q.Endpoint] == "":
+		return fmt.Errorf("the endpoint %q is not one of chat, completions, embeddings", string(q.Endpoint))
+	case q.Model == "":
+		return errors.New("no model is named")
+	case q.Endpoint == Chat && len(q.Messages) == 0:
+		return errors.New("a chat needs at least one message")
+	case q.Endpoint == Embeddings && q.Stream:
+		return errors.New("embeddings cannot be streamed")
+	case q.HasTemperature && (math.IsNaN(q.Temperature) || math.IsInf(q.Temperature, 0)):
+		return errors.New("the temperature is not a number")
+	case !headerSafe(q.Key.Reveal()):
+		return errors.New("the key holds a line break or another character that no header may carry")
+	case !headerSafe(q.ID):
+		return errors.New("the request id holds a line break or another character that no header may carry")
+	}
+	return nil
+}
+
+func headerSafe(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// appendBody appends the JSON of a request that was checked.
+func (q *Request) appendBody(b []byte) []byte {
+	b = append(b, `{"model":`...)
+	b = appendJSONString(b, q.Model)
+	switch q.Endpoint {
+	case Chat:
+		b = append(b, `,"messages":[`...)
+		for i := range q.Messages {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, `{"role":`...)
+			b = appendJSONString(b, q.Messages[i].Role)
+			b = append(b, `,"content":`...)
+			b = appendJSONString(b, q.Messages[i].Content)
+			b = append(b, '}')
+		}
+		b = append(b, ']')
+	case Completions:
+		b = append(b, `,"prompt":`...)
+		b = appendJSONString(b, q.Input)
+	case Embeddings:
+		b = append(b, `,"input":`...)
+		b = appendJSONString(b, q.Input)
+	}
+	if q.Endpoint != Embeddings {
+		if q.MaxTokens != 0 {
+			b = append(b, `,"max_tokens":`...)
+			b = strconv.AppendInt(b, int64(q.MaxTokens), 10)
+		}
+		if q.HasTemperature {
+			b = append(b, `,"temperature":`...)
+			b = strconv.AppendFloat(b, q.Temperature, 'g', -1, 64)
+		}
+		if q.Stream {
+			b = append(b, `,"stream":true,"stream_options":{"include_usage":true}`...)
+		}
+	}
+	if q.CacheSalt != "" {
+		b = append(b, `,"cache_salt":`...)
+		b = appendJSONString(b, q.CacheSalt)
+	}
+	return append(b, '}')
+}
+
+// appendJSONString appends s as a JSON string. Bytes that are not UTF-8
+// become U+FFFD, as in encoding/json.
+func appendJSONString(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	start := 0 // of what is not yet copied
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && size == 1 {
+				b = append(b, s[start:i]...)
+				b = append(b, "\ufffd"...)
+				start = i + 1
+			}
+			i += size
+			continue
+		}
+		if c >= ' ' && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		b = append(b, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, '\\', 'n')
+		case '\r':
+			b = append(b, '\\', 'r')
+		case '\t':
+			b = append(b, '\\', 't')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		i++
+		start = i
+	}
+	b = append(b, s[start:]...)
+	return append(b, '"')
+}
+
+// payload lends a buffer from a pool to the transport. The transport may
+// still be sending when the answer is already there (a refusal, a time-out),
+// so the buffer is only used again after it was taken back under the lock.
+type payload struct {
+	mu   sync.Mutex
+	data []byte // nil: taken back
+}
+
+// takeBack ends the loan: what is still being sent fails.
+func (p *payload) takeBack() {
+	p.mu.Lock()
+	p.data = nil
+	p.mu.Unlock()
+}
+
+// open returns a new reading of the payload; net/http needs another one when
+// it sends again a request of which nothing had left.
+func (p *payload) open() io.ReadCloser { return &payloadReader{of: p} }
+
+type payloadReader struct {
+	of  *payload
+	pos int
+}
+
+func (r *payloadReader) Read(b []byte) (int, error) {
+	r.of.mu.Lock()
+	defer r.of.mu.Unlock()
+	if r.of.data == nil {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	if r.pos == len(r.of.data) {
+		return 0, io.EOF
+	}
+	n := copy(b, r.of.data[r.pos:])
+	r.pos += n
+	return n, nil
+}
+
+func (r *payloadReader) Close() error { return nil }

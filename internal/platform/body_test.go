@@ -1,0 +1,113 @@
+package platform
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+)
+
+func TestBody(t *testing.T) {
+	conversation := []Message{{"system", "Be brief."}, {"user", "What is \"1 < 2\"?\n"}}
+	for _, test := range []struct {
+		name string
+		q    Request
+		want string
+	}{
+		{"chat", Request{Endpoint: Chat, Model: "m", Messages: conversation},
+			`{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"What is \"1 < 2\"?\n"}]}`},
+		{"chat with everything", Request{Endpoint: Chat, Model: "m", Messages: conversation[:1], MaxTokens: 50, Temperature: 0.7, HasTemperature: true, Stream: true, CacheSalt: "org-1"},
+			`{"model":"m","messages":[{"role":"system","content":"Be brief."}],"max_tokens":50,"temperature":0.7,"stream":true,"stream_options":{"include_usage":true},"cache_salt":"org-1"}`},
+		{"a temperature of zero is one", Request{Endpoint: Completions, Model: "m", Input: "x", HasTemperature: true}, `{"model":"m","prompt":"x","temperature":0}`},
+		{"a tiny temperature", Request{Endpoint: Completions, Model: "m", Input: "x", Temperature: 1e-9, HasTemperature: true}, `{"model":"m","prompt":"x","temperature":1e-09}`},
+		{"embeddings", Request{Endpoint: Embeddings, Model: "e", Input: "text", MaxTokens: 5, HasTemperature: true, CacheSalt: "s"}, `{"model":"e","input":"text","cache_salt":"s"}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if err := test.q.check(); err != nil {
+				t.Fatal(err)
+			}
+			if got := string(test.q.appendBody(nil)); got != test.want {
+				t.Errorf(" got %s\nwant %s", got, test.want)
+			} else if !json.Valid([]byte(got)) {
+				t.Errorf("%s is not JSON", got)
+			}
+		})
+	}
+}
+
+func TestBodyAllocatesNothing(t *testing.T) {
+	q := Request{Endpoint: Chat, Model: "m", Messages: []Message{{"user", "Grüße\n"}}, Stream: true, Temperature: 0.7, HasTemperature: true, CacheSalt: "s"}
+	buf := make([]byte, 0, 1024)
+	if n := testing.AllocsPerRun(100, func() { buf = q.appendBody(buf[:0]) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestRequestsThatAreNotSent(t *testing.T) {
+	for want, q := range map[string]Request{
+		"endpoint":         {Endpoint: "images", Model: "m"},
+		"no model":         {Endpoint: Chat, Messages: []Message{{"user", "x"}}},
+		"one message":      {Endpoint: Chat, Model: "m"},
+		"streamed":         {Endpoint: Embeddings, Model: "m", Stream: true},
+		"not a number":     {Endpoint: Completions, Model: "m", HasTemperature: true, Temperature: math.Inf(1)},
+		"the key holds":    {Endpoint: Completions, Model: "m", Key: secret.New("k\n")},
+		"request id holds": {Endpoint: Completions, Model: "m", ID: "a\r\nX: y"},
+	} {
+		if err := q.check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func FuzzAppendString(f *testing.F) {
+	for _, s := range []string{"", "plain", "\"quoted\" \\ /", "\x00\x1f\x7f\b\f\n\r\t", "Grüße 世界 😀", "\xff", "a\xc3", "\xed\xa0\x80", "\xf0\x9f\x98", "\ufffd\u2028\u2029<&>"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := appendJSONString([]byte("before"), s)
+		if !strings.HasPrefix(string(got), "before") {
+			t.Fatalf("%q: what was there is gone: %q", s, got)
+		}
+		got = got[len("before"):]
+		reference, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ours, theirs string
+		if err := json.Unmarshal(got, &ours); err != nil {
+			t.Fatalf("%q became %q: %v", s, got, err)
+		}
+		if err := json.Unmarshal(reference, &theirs); err != nil {
+			t.Fatal(err)
+		}
+		if ours != theirs {
+			t.Fatalf("%q arrives as %q, by encoding/json as %q", s, ours, theirs)
+		}
+		if back := string(appendUnquoted(nil, got)); back != ours {
+			t.Fatalf("%q is read back as %q", ours, back)
+		}
+	})
+}
+
+func TestPayloadIsTakenBack(t *testing.T) {
+	p := &payload{data: []byte("abcdef")}
+	first, second := p.open(), p.open()
+	b := make([]byte, 4)
+	if n, err := first.Read(b); n != 4 || err != nil || string(b) != "abcd" {
+		t.Fatal(n, err, string(b))
+	}
+	if all, err := io.ReadAll(second); string(all) != "abcdef" || err != nil {
+		t.Fatalf("sent again: %q, %v", all, err)
+	}
+	p.takeBack()
+	if n, err := first.Read(b); n != 0 || err == nil || err == io.EOF { //nolint:errorlint // identity is meant
+		t.Errorf("read %d bytes of a buffer that may be in use by another call, %v", n, err)
+	}
+	if !reflect.DeepEqual(b, []byte("abcd")) {
+		t.Errorf("the reader's buffer changed to %q", b)
+	}
+}

@@ -1,0 +1,466 @@
+package platform
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+)
+
+// Client sends inference calls and takes their time. It is safe for
+// concurrent use, and speaks HTTP/2 where the server does.
+type Client struct {
+	epoch     time.Time
+	timeout   time.Duration
+	transport *http.Transport
+	targets   map[Endpoint]*target
+	models    *url.URL
+	host      string // host:port, for messages
+	header    http.Header
+	hostname  string // a Host header to send in place of the address's
+	hide      censor
+}
+
+// target is one call of the API.
+type target struct {
+	op  string
+	url *url.URL
+}
+
+// NewClient returns a client whose moments count from epoch, which must hold
+// a monotonic reading, as time.Now gives it; the zero time means now.
+func NewClient(conn Connection, epoch time.Time) (*Client, error) {
+	base, err := conn.base()
+	if err != nil {
+		return nil, err
+	}
+	transport, err := conn.transport()
+	if err != nil {
+		return nil, err
+	}
+	if epoch.IsZero() {
+		epoch = time.Now()
+	}
+	c := &Client{
+		epoch: epoch, timeout: conn.timeout(), transport: transport,
+		targets: make(map[Endpoint]*target, len(endpointPaths)),
+		header:  http.Header{"User-Agent": {"loadtest"}, "Content-Type": {"application/json"}},
+	}
+	for name, value := range conn.Headers {
+		if !headerSafe(value.Reveal()) {
+			return nil, fmt.Errorf("the header %s holds a line break or another character that no header may carry", name)
+		}
+		if name = http.CanonicalHeaderKey(name); name == "Host" {
+			c.hostname = value.Reveal()
+			continue
+		}
+		c.header[name] = []string{value.Reveal()}
+		if !value.Empty() {
+			c.hide = append(c.hide, value.Reveal())
+		}
+	}
+	for endpoint, path := range endpointPaths {
+		u, err := url.Parse(base + path)
+		if err != nil {
+			return nil, fmt.Errorf("the address %q is not usable: %w", conn.BaseURL, err)
+		}
+		c.targets[endpoint] = &target{op: "POST " + path, url: u}
+		c.host = withPort(u)
+	}
+	if c.models, err = url.Parse(base + "/v1/models"); err != nil {
+		return nil, fmt.Errorf("the address %q is not usable: %w", conn.BaseURL, err)
+	}
+	return c, nil
+}
+
+func withPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme // "http" and "https" are names of ports as well
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// Epoch is the moment from which this client's moments count.
+func (c *Client) Epoch() time.Time { return c.epoch }
+
+// Now is the time since the epoch on the monotonic clock, never zero. Use it
+// for moments that are to be compared with those of an [Exchange].
+func (c *Client) Now() time.Duration { return sinceEpoch(c.epoch) }
+
+// Close closes idle connections. Calls that are on their way go on.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// buffers are what a call needs for as long as it lasts.
+type buffers struct {
+	request []byte
+	whole   []byte
+	events  eventStream
+}
+
+var pool = sync.Pool{New: func() any { return new(buffers) }}
+
+// release gives buffers back, except for those that a huge answer has grown.
+func (b *buffers) release() {
+	const most = 1 << 20
+	if cap(b.request) <= most && cap(b.whole) <= most && cap(b.events.buf) <= most && cap(b.events.data) <= most {
+		b.events.src = nil
+		pool.Put(b)
+	}
+}
+
+// errTimeout is the cause of a call's context when the call took too long.
+var errTimeout = errors.New("the time for the call is over")
+
+// drainPatience is how long to wait, after an answer is complete, for the
+// server to end the body, without which the connection cannot be used again.
+const drainPatience = 100 * time.Millisecond
+
+// Do sends one call and fills x, which it resets first. It sends the request
+// once and tries nothing again. The error is nil or an [*Error]; x.Done is
+// set in any case, and everything else as far as the call came.
+//
+// The time-out of the [Connection] holds for the whole call. A call that ends
+// with ctx, for whatever reason, is cancelled; one that ends by the time-out
+// has timed out.
+//
+// Status is that of the HTTP answer; an error inside a stream may name
+// another one in its Error.Status.
+func (c *Client) Do(ctx context.Context, q *Request, x *Exchange) error {
+	*x = Exchange{Gaps: x.Gaps[:0], Answer: x.Answer[:0]}
+	k := call{c: c, q: q, x: x}
+	e := k.do(ctx)
+	if x.Done == 0 {
+		x.Done = c.Now()
+	}
+	if e != nil { // not the nil pointer as an error
+		return e
+	}
+	return nil
+}
+
+// call is one Do.
+type call struct {
+	c      *Client
+	q      *Request
+	x      *Exchange
+	op     string
+	parent context.Context
+	ctx    context.Context
+	timer  *time.Timer
+	*buffers
+}
+
+func (k *call) do(ctx context.Context) *Error {
+	c, q, x := k.c, k.q, k.x
+	k.op = "call " + string(q.Endpoint)
+	if err := q.check(); err != nil {
+		return &Error{Op: k.op, Kind: record.Validation, Message: k.hide().line(err.Error()), Err: err}
+	}
+	t := c.targets[q.Endpoint]
+	k.op = t.op
+
+	k.buffers = pool.Get().(*buffers)
+	defer k.release()
+	k.request = q.appendBody(k.request[:0])
+	body := &payload{data: k.request}
+	defer body.takeBack() // runs before release
+	x.RequestBytes = int64(len(k.request))
+
+	ctx, cancel := k.bound(ctx)
+	defer cancel(nil)
+	watch := watcher{epoch: c.epoch}
+	req := c.request(httptrace.WithClientTrace(ctx, watch.trace()), http.MethodPost, t.url, q.Key)
+	req.Body, req.ContentLength = body.open(), x.RequestBytes
+	req.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
+	if q.Stream {
+		req.Header["Accept"] = []string{"text/event-stream"}
+	}
+	if q.ID != "" {
+		req.Header["X-Request-Id"] = []string{q.ID}
+	}
+
+	x.Sent = c.Now()
+	resp, err := c.transport.RoundTrip(req)
+	watch.report(x)
+	if err != nil {
+		return k.broken(err, "no answer")
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read from
+	x.Status = resp.StatusCode
+	if x.FirstByte == 0 {
+		x.FirstByte = c.Now()
+	}
+
+	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	whole := mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
+	switch {
+	case resp.StatusCode < 200 || resp.StatusCode > 299:
+		_ = k.readAll(resp, maxComplaint) // the status is known; the words are extra
+		x.Done = c.Now()
+		return refused(k.op, resp.StatusCode, resp.Header, k.whole, x.RequestBytes, k.hide())
+	case q.Stream && !whole:
+		return k.stream(resp, mediaType)
+	default:
+		x.Unstreamed = q.Stream
+		return k.answer(resp)
+	}
+}
+
+// bound returns a context that ends with the caller's, by the time-out, or by
+// cancel.
+func (k *call) bound(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	k.parent = ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	k.ctx = ctx
+	k.timer = time.AfterFunc(k.c.timeout, func() { cancel(errTimeout) })
+	return ctx, func(cause error) {
+		k.timer.Stop()
+		cancel(cause)
+	}
+}
+
+// request prepares a request without a body.
+func (c *Client) request(ctx context.Context, method string, to *url.URL, key secret.String) *http.Request {
+	req := (&http.Request{
+		Method: method, URL: to, Host: c.hostname, Header: make(http.Header, len(c.header)+3),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	for name, values := range c.header {
+		req.Header[name] = values
+	}
+	if !key.Empty() {
+		req.Header["Authorization"] = []string{"Bearer " + key.Reveal()}
+	}
+	return req
+}
+
+func (k *call) hide() censor {
+	if k.q.Key.Empty() {
+		return k.c.hide
+	}
+	return append(censor{k.q.Key.Reveal()}, k.c.hide...)
+}
+
+// broken describes a call that got no complete answer. got says how far it
+// came: "no answer", "no complete answer".
+func (k *call) broken(err error, got string) *Error {
+	return k.c.broken(k.parent, k.ctx, k.op, err, got, k.hide())
+}
+
+func (c *Client) broken(parent, ctx context.Context, op string, err error, got string, hide censor) *Error {
+	e := &Error{Op: op, Err: hide.cause(err)}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errTimeout):
+		e.Kind, e.Message = record.Timeout, fmt.Sprintf("%s within %v", got, c.timeout)
+		e.Err = context.DeadlineExceeded
+	case cause != nil && parent.Err() != nil:
+		e.Kind, e.Message, e.Err = record.CancelledKind, "given up: "+hide.line(cause.Error()), cause
+	default:
+		e.Kind, e.Message = explain(err, c.host)
+	}
+	e.Message = hide.line(e.Message)
+	return e
+}
+
+// maxComplaint bounds what is read of an error's body.
+const maxComplaint = 64 << 10
+
+var errLongAnswer = fmt.Errorf("the answer is longer than %d MiB", maxAnswer>>20)
+
+// readAll reads a body into k.whole, to its end, so that the connection can
+// be used again.
+func (k *call) readAll(resp *http.Response, most int) error {
+	k.whole = k.whole[:0]
+	for {
+		if len(k.whole) == cap(k.whole) {
+			k.whole = append(k.whole, make([]byte, max(8<<10, len(k.whole)))...)[:len(k.whole)]
+		}
+		n, err := resp.Body.Read(k.whole[len(k.whole):cap(k.whole)])
+		k.whole = k.whole[:len(k.whole)+n]
+		k.x.ResponseBytes += int64(n)
+		if len(k.whole) > most {
+			return errLongAnswer
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) { // not: unexpected EOF
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// answer reads and takes apart a whole answer.
+func (k *call) answer(resp *http.Response) *Error {
+	x, q := k.x, k.q
+	err := k.readAll(resp, maxAnswer)
+	x.Done = k.c.Now()
+	switch {
+	case errors.Is(err, errLongAnswer):
+		return k.invalid(err.Error(), nil)
+	case err != nil:
+		return k.broken(err, "no complete answer")
+	}
+	var r reply
+	switch {
+	case !r.parse(k.whole, "message"):
+		return k.invalid("the answer is not a JSON object: ", k.whole)
+	case r.fault:
+		return faulted(k.op, k.whole, false, k.hide())
+	case q.Endpoint == Embeddings && r.vectors == 0:
+		return k.invalid("the answer holds no embedding: ", k.whole)
+	case q.Endpoint != Embeddings && r.choices == 0:
+		return k.invalid("the answer holds no choice: ", k.whole)
+	}
+	x.Answer = appendUnquoted(x.Answer, r.answer())
+	if filled(r.finish) {
+		x.FinishReason = r.finishReason()
+	}
+	if r.promptKnown && (r.completionKnown || q.Endpoint == Embeddings) {
+		x.Usage, x.UsageKnown = r.usage, true
+	}
+	return nil
+}
+
+// stream reads a stream of events as they come.
+func (k *call) stream(resp *http.Response, mediaType string) *Error {
+	x, events := k.x, &k.events
+	events.reset(resp.Body, k.c.epoch)
+	u := unfold{x: x}
+	defer func() {
+		u.finish()
+		x.ResponseBytes += events.bytes
+	}()
+	var r reply
+	for n := 0; ; {
+		data, err := events.next()
+		switch {
+		case errors.Is(err, io.EOF): // not: unexpected EOF
+			x.Done = k.c.Now()
+			switch {
+			case x.FinishReason != "":
+				return nil // not every server says [DONE]
+			case n == 0 && mediaType != "text/event-stream":
+				return k.invalid(fmt.Sprintf("the answer to a streaming request is neither an event stream nor JSON, but %q", mediaType), nil)
+			default:
+				return &Error{Op: k.op, Kind: record.StreamInterrupted, Err: io.ErrUnexpectedEOF,
+					Message: fmt.Sprintf("the stream ended after %d chunks without a finish_reason or [DONE]", x.Chunks)}
+			}
+		case errors.Is(err, errLongEvent):
+			x.Done = k.c.Now()
+			return k.invalid(err.Error(), nil)
+		case err != nil:
+			x.Done = k.c.Now()
+			e := k.broken(err, "no complete stream")
+			if e.Kind != record.Timeout && e.Kind != record.CancelledKind {
+				e.Kind = record.StreamInterrupted
+			}
+			return e
+		}
+		data = bytes.TrimSpace(data)
+		if len(data) == 0 {
+			continue
+		}
+		n++
+		x.Done = events.at
+		if string(data) == "[DONE]" {
+			k.drain(events)
+			if x.Chunks == 0 && x.FinishReason == "" {
+				return k.invalid("the stream ended without an answer", nil)
+			}
+			return nil
+		}
+		switch ok := r.parse(data, "delta"); {
+		case events.failed, ok && r.fault:
+			return faulted(k.op, data, true, k.hide())
+		case !ok:
+			return k.invalid("a chunk of the stream is not a JSON object: ", data)
+		}
+		if u.add(&r, events.at); len(x.Answer) > maxAnswer {
+			return k.invalid(errLongAnswer.Error(), nil)
+		}
+	}
+}
+
+// drain waits a little for the end of the body.
+func (k *call) drain(events *eventStream) {
+	if !k.timer.Stop() {
+		return
+	}
+	k.timer.Reset(drainPatience)
+	for events.bytes < maxAnswer {
+		events.start = len(events.buf)
+		events.seen = events.start
+		if events.fill() != nil {
+			return
+		}
+	}
+}
+
+// invalid describes an answer that makes no sense, quoting its beginning.
+func (k *call) invalid(what string, quote []byte) *Error {
+	return &Error{Op: k.op, Kind: record.InvalidResponse, Status: k.x.Status,
+		Message: k.hide().line(what + string(quote[:min(len(quote), 4*maxMessage)]))}
+}
+
+// watcher notes when the connection phases of one call began and ended. The
+// transport may go on calling it after the call is over, when it dialled a
+// connection that was not needed after all; hence the atomics.
+type watcher struct {
+	epoch                             time.Time
+	dnsStart, connectStart, tlsStart  atomic.Int64
+	dns, connect, handshake, headByte atomic.Int64 // the first three are durations
+	reused                            atomic.Bool
+}
+
+func (w *watcher) trace() *httptrace.ClientTrace {
+	now := func() int64 { return int64(sinceEpoch(w.epoch)) }
+	// Several addresses are tried at once; the first to start and the first
+	// to succeed count.
+	took := func(total, start *atomic.Int64) { total.CompareAndSwap(0, max(1, now()-start.Load())) }
+	return &httptrace.ClientTrace{
+		DNSStart:     func(httptrace.DNSStartInfo) { w.dnsStart.CompareAndSwap(0, now()) },
+		DNSDone:      func(httptrace.DNSDoneInfo) { took(&w.dns, &w.dnsStart) },
+		ConnectStart: func(string, string) { w.connectStart.CompareAndSwap(0, now()) },
+		ConnectDone: func(_, _ string, err error) {
+			if err == nil {
+				took(&w.connect, &w.connectStart)
+			}
+		},
+		TLSHandshakeStart: func() { w.tlsStart.CompareAndSwap(0, now()) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			if err == nil {
+				took(&w.handshake, &w.tlsStart)
+			}
+		},
+		GotConn:              func(i httptrace.GotConnInfo) { w.reused.Store(i.Reused) },
+		GotFirstResponseByte: func() { w.headByte.CompareAndSwap(0, now()) },
+	}
+}
+
+// report writes what was seen. A call that began to dial and then was served
+// by a connection that had become free has not waited for the dialling.
+func (w *watcher) report(x *Exchange) {
+	x.FirstByte = time.Duration(w.headByte.Load())
+	if x.Reused = w.reused.Load(); x.Reused {
+		return
+	}
+	x.DNS = time.Duration(w.dns.Load())
+	x.Connect = time.Duration(w.connect.Load())
+	x.TLS = time.Duration(w.handshake.Load())
+}

@@ -1,0 +1,168 @@
+package platform
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"time"
+)
+
+// eventStream takes a server-sent event stream apart, as the WHATWG standard
+// has it ("Interpreting an event stream"): lines end with LF, CR or CRLF, a
+// colon starts a comment, several data lines make one event, a blank line
+// ends it, and an event without its blank line never happened.
+//
+// It keeps time: an event came when the read that completed it returned, and
+// events that came in one read came at one time. What the caller does with an
+// event cannot make the next one look late.
+//
+// It may be used again after reset and then allocates nothing.
+type eventStream struct {
+	src   io.Reader
+	epoch time.Time
+
+	buf   []byte // what was read; buf[start:] is not yet consumed
+	start int
+	seen  int // no line ends in buf[start:seen]
+	err   error
+
+	begun   bool // the byte order mark is behind us
+	afterCR bool // a LF now belongs to the line before
+
+	data []byte
+	// failed is set with an event that the server named "error".
+	failed bool
+	// at is when the last read returned, from the epoch.
+	at time.Duration
+	// bytes counts what was read.
+	bytes int64
+}
+
+// maxEvent bounds a line of a stream, and the data of an event. The longest
+// honest event, a last chunk with log-probabilities, is a hundredth of it.
+const maxEvent = 1 << 20
+
+var errLongEvent = errors.New("an event of the stream is longer than 1 MiB")
+
+var byteOrderMark = []byte("\ufeff")
+
+func (e *eventStream) reset(src io.Reader, epoch time.Time) {
+	*e = eventStream{src: src, epoch: epoch, buf: e.buf[:0], data: e.data[:0]}
+}
+
+// next returns the data of the next event, good until the call after. It may
+// be empty. At the end of the body the error is io.EOF.
+func (e *eventStream) next() ([]byte, error) {
+	e.data, e.failed = e.data[:0], false
+	lines := 0
+	for {
+		line, ok := e.line()
+		if !ok {
+			if err := e.fill(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if len(line) == 0 {
+			if lines > 0 {
+				return e.data, nil
+			}
+			e.failed = false
+			continue
+		}
+		name, value := line, []byte(nil)
+		if i := bytes.IndexByte(line, ':'); i >= 0 {
+			name, value = line[:i], line[i+1:]
+			if len(value) > 0 && value[0] == ' ' {
+				value = value[1:]
+			}
+		}
+		switch string(name) {
+		case "data":
+			if len(e.data)+len(value) >= maxEvent {
+				return nil, errLongEvent
+			}
+			if lines++; lines > 1 {
+				e.data = append(e.data, '\n')
+			}
+			e.data = append(e.data, value...)
+		case "event":
+			e.failed = string(value) == "error"
+		}
+	}
+}
+
+// line returns the next line without its end; false if more must be read.
+func (e *eventStream) line() ([]byte, bool) {
+	if !e.begun {
+		rest := e.buf[e.start:]
+		if len(rest) < len(byteOrderMark) && bytes.HasPrefix(byteOrderMark, rest) {
+			return nil, false // too early to tell
+		}
+		e.begun = true
+		if bytes.HasPrefix(rest, byteOrderMark) {
+			e.start += len(byteOrderMark)
+		}
+		e.seen = e.start
+	}
+	if e.afterCR && e.start < len(e.buf) {
+		e.afterCR = false
+		if e.buf[e.start] == '\n' {
+			e.start++
+		}
+		e.seen = e.start
+	}
+	rest := e.buf[e.seen:]
+	end := bytes.IndexByte(rest, '\n')
+	if end >= 0 {
+		rest = rest[:end]
+	}
+	if cr := bytes.IndexByte(rest, '\r'); cr >= 0 {
+		end, e.afterCR = cr, true
+	}
+	if end < 0 {
+		e.seen = len(e.buf)
+		return nil, false
+	}
+	line := e.buf[e.start : e.seen+end]
+	e.start = e.seen + end + 1
+	e.seen = e.start
+	return line, true
+}
+
+// fill reads what there is. It invalidates lines.
+func (e *eventStream) fill() error {
+	if e.err != nil {
+		return e.err
+	}
+	n := copy(e.buf, e.buf[e.start:])
+	e.buf = e.buf[:n]
+	e.seen -= e.start
+	e.start = 0
+	if n == cap(e.buf) {
+		if n >= maxEvent {
+			return errLongEvent
+		}
+		grown := make([]byte, n, max(4<<10, 2*n))
+		copy(grown, e.buf)
+		e.buf = grown
+	}
+	for range 100 {
+		n, err := e.src.Read(e.buf[len(e.buf):cap(e.buf)])
+		e.err = err
+		if n > 0 {
+			e.at = sinceEpoch(e.epoch)
+			e.buf = e.buf[:len(e.buf)+n]
+			e.bytes += int64(n)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// sinceEpoch is the time now, from the epoch, on the monotonic clock. It is
+// never zero, which says that a moment never came.
+func sinceEpoch(epoch time.Time) time.Duration { return max(1, time.Since(epoch)) }

@@ -1,0 +1,210 @@
+package platform
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+)
+
+// apiCall is one call of the User/Org API.
+type apiCall struct {
+	method string
+	path   string // escaped, from /v1 on
+	body   any    // sent as JSON; nil: no body
+
+	bearer, apiKey secret.String // credentials; empty: not sent
+	hide           secret.String // a secret of the body, kept out of errors
+}
+
+func (c apiCall) op() string { return c.method + " " + c.path }
+
+// caller makes calls of the User/Org API. into, if not nil, receives the JSON
+// of a 2xx answer. Errors are or wrap an [*Error]; for a call that the
+// platform does not have they also are [errors.ErrUnsupported], for a thing
+// that does not exist [ErrNotFound].
+type caller interface {
+	call(ctx context.Context, c apiCall, into any) error
+}
+
+var (
+	_ caller = (*userOrg)(nil)
+	_ caller = (*signedIn)(nil)
+	_ caller = (*retrying)(nil)
+)
+
+// maxAnswer bounds what is read of one answer: a list of all users of a large
+// organization is the longest.
+const maxAnswer = 64 << 20
+
+// userOrg is the User/Org API on the wire.
+type userOrg struct {
+	base    string
+	host    string // of base, for errors
+	headers map[string]secret.String
+	http    *http.Client
+}
+
+func newUserOrg(conn Connection) (*userOrg, error) {
+	base, err := conn.base()
+	if err != nil {
+		return nil, err
+	}
+	transport, err := conn.transport()
+	if err != nil {
+		return nil, err
+	}
+	host := base
+	if _, rest, found := strings.Cut(base, "://"); found {
+		host, _, _ = strings.Cut(rest, "/")
+	}
+	return &userOrg{base: base, host: host, headers: conn.Headers, http: &http.Client{
+		Transport: transport,
+		Timeout:   conn.timeout(),
+		// Following would send the admin key to wherever the answer points.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
+	var body io.Reader
+	if c.body != nil {
+		b, err := json.Marshal(c.body)
+		if err != nil {
+			return &Error{Op: c.op(), Kind: record.Validation, Err: fmt.Errorf("encode the request: %w", err)}
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, c.method, u.base+c.path, body)
+	if err != nil {
+		return &Error{Op: c.op(), Kind: record.Validation, Err: err}
+	}
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if !c.bearer.Empty() {
+		req.Header.Set("Authorization", "Bearer "+c.bearer.Reveal())
+	}
+	if !c.apiKey.Empty() {
+		req.Header.Set("X-API-Key", c.apiKey.Reveal())
+	}
+	for name, value := range u.headers {
+		req.Header.Set(name, value.Reveal())
+		if strings.EqualFold(name, "Host") {
+			req.Host = value.Reveal() // the header alone is not sent
+		}
+	}
+
+	resp, err := u.http.Do(req)
+	if err != nil {
+		return u.broken(ctx, c, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read from
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return u.broken(ctx, c, err)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		e := refused(c.op(), resp.StatusCode, resp.Header, answer, req.ContentLength, u.hide(c))
+		e.Err = absent(resp.StatusCode, answer)
+		return e
+	}
+	if into == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return &Error{Op: c.op(), Kind: record.InvalidResponse, Status: resp.StatusCode,
+			Message: u.hide(c).line("the answer is not the JSON expected here: " + string(answer)), Err: err}
+	}
+	return nil
+}
+
+// broken describes a call that got no complete answer.
+func (u *userOrg) broken(ctx context.Context, c apiCall, err error) error {
+	hide := u.hide(c)
+	e := &Error{Op: c.op(), Err: hide.cause(err)}
+	switch {
+	case ctx.Err() != nil:
+		e.Err = context.Cause(ctx)
+		e.Kind = record.CancelledKind
+		if errors.Is(e.Err, context.DeadlineExceeded) {
+			e.Kind = record.Timeout
+		}
+		e.Message = e.Err.Error()
+	case strings.Contains(err.Error(), "Client.Timeout"):
+		e.Kind, e.Message = record.Timeout, fmt.Sprintf("no complete answer within %v", u.http.Timeout)
+	default:
+		e.Kind, e.Message = explain(err, u.host)
+	}
+	e.Message = hide.line(e.Message)
+	return e
+}
+
+// absent says what a refusal means for the thing that was called: that the
+// platform has no such call, that the thing does not exist, or neither.
+func absent(status int, answer []byte) error {
+	switch status {
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return errors.ErrUnsupported
+	case http.StatusNotFound:
+		// Routers name the method and the path that they do not know.
+		var unknown struct{ Method, Path string }
+		if json.Unmarshal(answer, &unknown) == nil && unknown.Method != "" && unknown.Path != "" ||
+			strings.TrimSpace(string(answer)) == "404 page not found" {
+			return errors.ErrUnsupported
+		}
+		return ErrNotFound
+	default:
+		return nil
+	}
+}
+
+// hide returns the secrets that a call carries.
+func (u *userOrg) hide(c apiCall) censor {
+	hide := censor{c.bearer.Reveal(), c.apiKey.Reveal(), c.hide.Reveal()}
+	for _, value := range u.headers {
+		hide = append(hide, value.Reveal())
+	}
+	return hide
+}
+
+// statusKind classifies a status other than 2xx.
+func statusKind(status int) record.Kind {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return record.AuthError
+	case http.StatusPaymentRequired:
+		return record.BudgetExceeded
+	case http.StatusTooManyRequests:
+		return record.RateLimited
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return record.Validation
+	default:
+		return record.HTTPError
+	}
+}
+
+// askedToWait reads Retry-After, which is a number of seconds or a date.
+func askedToWait(h http.Header) time.Duration {
+	v := h.Get("Retry-After")
+	if v == "" {
+		return 0
+	}
+	if s, err := strconv.ParseFloat(v, 64); err == nil {
+		return max(0, time.Duration(s*float64(time.Second)))
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}

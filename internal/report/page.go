@@ -1,0 +1,755 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
+)
+
+// What the page shows of long lists; result.json has all.
+const (
+	maxOrgRows  = 100
+	maxUserRows = 25 // each in the slowest and the failing
+	maxCostBars = 10
+)
+
+// page is everything the template shows, formatted.
+type page struct {
+	CSP           string
+	Style, Script template.HTML
+	Icon          template.URL
+	Tool          string
+
+	Scenario   string
+	Status     verdict.Status
+	StatusWord string
+	Glyph      string // the path of the verdict's sign
+	Reasons    []string
+	Doubts     []link // to findings and warnings
+	Facts      []string
+	Nav        []link
+	Thresholds table
+	Tiles      []tile
+
+	TimeLede  string
+	Time      []figure
+	Dist      []figure
+	HasLimits bool
+	Charts    charts
+	Latency   table
+
+	ErrorLede string
+	Errors    table
+
+	Orgs                         table
+	CostLede                     string
+	OrgCost, ModelCost, UserCost table
+
+	Models, Endpoints, TestTypes, Phases table
+
+	UserLede         string
+	Slowest, Failing table
+
+	Findings    []export.Finding
+	Warnings    []string
+	Meta        []fact
+	Definitions []export.Finding
+}
+
+type link struct{ ID, Title string }
+
+type tile struct{ Label, Value, Unit, Sub string }
+
+type fact struct {
+	Name   string
+	Values []string
+}
+
+// moments write when something happened, in the run's own UTC offset.
+type moments struct{ started time.Time }
+
+func (m moments) clock(d time.Duration) string {
+	if m.started.IsZero() {
+		return ""
+	}
+	return m.started.Add(d).Format("15:04:05")
+}
+
+func newPage(b *export.Bundle) *page {
+	s := b.Summary
+	if s == nil {
+		s = stats.NewSummary()
+	}
+	timeline := s.Timeline
+	if timeline == nil {
+		timeline = stats.NewTimeline()
+	}
+	all := s.Overall()
+	at := moments{b.Run.Started}
+	p := &page{
+		Tool:     cmp.Or(b.Tool.Version, "of human.Unknown version"),
+		Scenario: cmp.Or(b.Run.Scenario, b.Run.ID, "Load test"),
+		Findings: b.Findings, Warnings: b.Warnings, Definitions: definitions,
+		Nav: []link{{"time", "Over time"}, {"latency", "Latency"}, {"errors", "Errors"}, {"orgs", "Organizations"},
+			{"cost", "Cost"}, {"slices", "Models"}, {"users", "Users"}, {"run", "The run"}},
+	}
+	p.addVerdict(b, all.Measured.Refused+all.Measured.Failed > 0)
+	p.addFacts(b, s)
+	p.addTiles(b, all, s)
+	p.addTime(b, drawable(timeline), all)
+	p.addSpread(b.Verdict.Checks, all)
+	if len(p.Charts.Time) > 0 {
+		p.TimeLede = fmt.Sprintf("Each point is %s of the run; a request belongs to the moment it ended. Drag to zoom, double-click to see all.",
+			span(time.Duration(p.Charts.Interval*float64(time.Second))))
+	}
+	p.addLatency(all)
+	p.addErrors(all, at)
+	p.addOrgs(b, s)
+	p.addCost(b, s, all)
+	p.addSlices(b, s)
+	p.addUsers(s)
+	p.addMeta(b, at)
+	return p
+}
+
+// How each verdict looks: its word, its sign, and the colour of the icon,
+// which cannot follow the page's theme.
+var looks = map[verdict.Status]struct{ word, glyph, color string }{
+	verdict.Passed:      {"Passed", "M6.8 12.4l3.6 3.6 6.8-7.4", "%231a7f4b"},
+	verdict.Failed:      {"Failed", "M8 8l8 8M16 8l-8 8", "%23c8321f"},
+	verdict.Interrupted: {"Interrupted", "M9.5 7.5v9M14.5 7.5v9", "%23a86400"},
+	verdict.Broken:      {"Broken", "M12 6.5v7M12 16.6v.4", "%23c8321f"},
+	"":                  {"No verdict", "M8 12h8", "%236b7078"},
+}
+
+// addVerdict fills the answer; late is whether any measured request failed.
+func (p *page) addVerdict(b *export.Bundle, late bool) {
+	look, known := looks[b.Verdict.Status]
+	if !known {
+		look = looks[""]
+		look.word = string(b.Verdict.Status)
+	}
+	p.Status, p.StatusWord, p.Glyph = b.Verdict.Status, look.word, look.glyph
+	p.Icon = template.URL("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Ccircle cx='12' cy='12' r='12' fill='" + // #nosec G203 -- constants only
+		look.color + "'/%3E%3Cpath d='" + look.glyph + "' fill='none' stroke='%23fff' stroke-width='2.6' stroke-linecap='round' stroke-linejoin='round'/%3E%3C/svg%3E")
+	for _, r := range b.Verdict.Reasons {
+		p.Reasons = append(p.Reasons, metricName(r))
+	}
+	if n := len(b.Warnings); n > 0 {
+		p.Doubts = append(p.Doubts, link{"warnings", human.Plural(n, "warning") + " about this run"})
+	}
+	if n := len(b.Findings); n > 0 {
+		p.Doubts = append(p.Doubts, link{"findings", human.Plural(n, "finding") + " about the platform"})
+	}
+
+	t := table{
+		ID: "thresholds", Caption: "Thresholds", Headed: true, Empty: "The scenario sets no thresholds. Set slo in the scenario to have the run judged.",
+		Columns: []column{{Name: "Threshold"}, {Name: "Promised", Numeric: true}, {Name: "Observed", Numeric: true}, {Name: "Result"}, {Name: "Samples", Numeric: true}},
+	}
+	for _, c := range b.Verdict.Checks {
+		result := cell{Text: "held", Class: "held", Mark: "pass"}
+		if !c.Passed {
+			result = cell{Text: "crossed", Class: "crossed", Mark: "fail"}
+		}
+		samples := counted(c.Samples)
+		samples.Class = "num"
+		result.Sub = c.Doubt
+		t.Rows = append(t.Rows, []cell{
+			text(checkName(c.Name)), {Text: apart(c.Limit), Class: "num"}, {Text: apart(c.Observed), Class: "num strong"}, result, samples,
+		})
+	}
+	if late && len(t.Rows) > 0 {
+		t.Note = "Here a failed request counts as infinitely late, so a percentile may be above that of the answers alone."
+	}
+	p.Thresholds = t
+}
+
+// metricName writes what begins with a check's name for people: "ttft p95"
+// becomes "TTFT p95", "error rate" becomes "Error rate".
+func metricName(s string) string {
+	first, rest, more := strings.Cut(s, " ")
+	if !more {
+		return s
+	}
+	words := map[verdict.Metric]string{verdict.TTFT: "TTFT", verdict.ITL: "ITL", verdict.TPOT: "TPOT", verdict.E2E: "End-to-end"}
+	if w, ok := words[verdict.Metric(first)]; ok {
+		return w + " " + rest
+	}
+	if strings.ContainsFunc(first, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		return s // no plain word
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+func checkName(name string) string { return strings.TrimSpace(metricName(name + " ")) }
+
+// apart puts a space between the number and the unit of a simple duration:
+// "≤ 800ms" becomes "≤ 800 ms". Neither space breaks the line. Anything else
+// stays as it is.
+func apart(s string) string {
+	sign, d := "", s
+	if i := strings.LastIndexByte(s, ' '); i >= 0 {
+		sign, d = s[:i]+space, s[i+1:]
+	}
+	number := strings.TrimRight(d, "nµms")
+	switch _, err := strconv.ParseFloat(strings.TrimSuffix(number, "%"), 64); {
+	case err != nil:
+		return s
+	case number == d:
+		return sign + d
+	}
+	return sign + number + space + d[len(number):]
+}
+
+func (p *page) addFacts(b *export.Bundle, s *stats.Summary) {
+	add := func(s string) {
+		if s != "" {
+			p.Facts = append(p.Facts, s)
+		}
+	}
+	if !b.Run.Started.IsZero() {
+		add(b.Run.Started.Format("2 January 2006, 15:04 -07:00"))
+	}
+	if b.Run.Duration > 0 {
+		add(span(b.Run.Duration))
+	}
+	if n := len(s.Users); n > 0 {
+		add(human.Plural(n, "user") + " in " + human.Plural(len(s.Rollup(stats.ByOrg)), "organization"))
+	}
+	add(target(b.Run.Target))
+	if b.Run.ID != "" {
+		add("run " + b.Run.ID)
+	}
+}
+
+func target(t export.Target) string {
+	if t.Embedded {
+		return "the simulated platform"
+	}
+	return t.RouterURL
+}
+
+func (p *page) addTiles(b *export.Bundle, all *stats.Group, s *stats.Summary) {
+	m, h := all.Measured, b.Headline
+	add := func(label, value, unit, sub string) {
+		if value == human.Unknown {
+			unit = ""
+		}
+		p.Tiles = append(p.Tiles, tile{label, value, unit, sub})
+	}
+	known := func(ok bool, v string) string {
+		if !ok {
+			return human.Unknown
+		}
+		return v
+	}
+	measured := m.Requests > 0 && b.Run.MeasuredDuration > 0
+	sub := "no request was measured"
+	if measured {
+		sub = human.Count(m.Requests) + " measured of " + human.Count(all.All.Requests)
+	}
+	add("Requests", known(measured, significant(h.RequestsPerSecond)), "/s", sub)
+
+	sub = "no request succeeded"
+	if m.Succeeded > 0 {
+		sub = human.Percent(float64(m.Good)/float64(m.Succeeded)) + " kept every promise"
+	}
+	add("Goodput", known(measured, significant(h.GoodputPerSecond)), "/s", sub)
+
+	usage := m.Succeeded > m.UsageUnknown
+	switch {
+	case m.Succeeded == 0:
+		sub = "no request succeeded"
+	case !usage:
+		sub = "the platform reported no usage"
+	default:
+		sub = compact(m.CompletionTokens) + " tokens generated"
+	}
+	add("Output tokens", known(measured && usage, significant(h.TokensPerSecond)), "/s", sub)
+
+	sub = "no request was answered"
+	if m.Answered() > 0 {
+		sub = human.Count(m.Refused) + " refused, " + human.Count(m.Failed) + " failed"
+	}
+	add("Error rate", known(m.Answered() > 0, human.Percent(h.ErrorRate)), "", sub)
+
+	sub = ""
+	if n := len(s.Rollup(stats.ByOrg)); n > 0 {
+		sub = "most at once, in " + human.Plural(n, "organization")
+	}
+	add("Users", known(h.MaxUsers > 0, human.Count(uint64(max(0, h.MaxUsers)))), "", sub)
+
+	quantiles := func(label string, l *stats.Histogram, empty string) {
+		if l.Count() == 0 {
+			add(label, human.Unknown, "", empty)
+			return
+		}
+		value, unit, _ := strings.Cut(latency(l.Quantile(0.95)), space)
+		add(label, value, unit, "p50"+space+latency(l.Quantile(0.5))+" · p99"+space+latency(l.Quantile(0.99)))
+	}
+	quantiles("TTFT p95", &all.Latency.TTFT, brief(m, "no streams were requested"))
+	quantiles("ITL p95", &all.Latency.ITL, brief(m, "no streams were requested"))
+	quantiles("End-to-end p95", &all.Latency.E2E, brief(m, ""))
+
+	t := all.All
+	switch {
+	case t.Succeeded == 0:
+		sub = "no request succeeded"
+	case !priced(t):
+		sub = "no price is known for the models"
+	case t.CostUnknown > 0:
+		sub = "plus " + human.Plural(int(t.CostUnknown), "answer") + " without a price"
+	default:
+		sub = human.Money(h.CostMicroUSD*1000/int64(t.Succeeded)) + " per 1,000 answers"
+	}
+	add("Cost", known(priced(t), human.Money(h.CostMicroUSD)), "", sub)
+
+	sub = "no request succeeded"
+	value := human.Unknown
+	switch {
+	case t.Succeeded > 0 && t.UsageUnknown == t.Succeeded:
+		sub = "the platform reported no usage"
+	case t.PromptTokens > 0:
+		value, sub = human.Percent(float64(t.CachedTokens)/float64(t.PromptTokens)), "of "+compact(t.PromptTokens)+" prompt tokens"
+	}
+	add("Cached", value, "", sub)
+}
+
+// brief says in a tile's few words why there is no latency.
+func brief(t stats.Totals, streams string) string {
+	switch {
+	case t.Requests == 0:
+		return "no request was measured"
+	case t.Streams == 0 && streams != "":
+		return streams
+	default:
+		return "no request succeeded"
+	}
+}
+
+func (p *page) addLatency(all *stats.Group) {
+	p.Latency = table{
+		ID: "latency-table", Caption: "All latencies, of measured requests",
+		Columns: []column{{Name: "Latency"}, {Name: "Count", Numeric: true}, {Name: "Mean", Numeric: true}, {Name: "Min", Numeric: true},
+			{Name: "p50", Numeric: true}, {Name: "p90", Numeric: true}, {Name: "p95", Numeric: true}, {Name: "p99", Numeric: true}, {Name: "Max", Numeric: true}},
+		Empty: noE2E(all.Measured),
+		Note: fmt.Sprintf("A percentile with a question mark, here and below, comes from too few samples to be firm: p95 wants about %d, p99 about %d.",
+			verdict.SamplesWanted(0.95), verdict.SamplesWanted(0.99)),
+	}
+	if all.Measured.Requests == 0 {
+		return
+	}
+	for _, l := range []struct {
+		name, sub string
+		h         *stats.Histogram
+	}{
+		{"End-to-end", "scheduled to complete answer", &all.Latency.E2E},
+		{"TTFT", "scheduled to first token", &all.Latency.TTFT},
+		{"ITL", "between two chunks", &all.Latency.ITL},
+		{"TPOT", "per output token of a request", &all.Latency.TPOT},
+		{"Connect", "DNS, TCP and TLS", &all.Latency.Connect},
+		{"Send lag", "this tool's own lateness", &all.Latency.SendLag},
+	} {
+		h := l.h
+		row := []cell{{Text: l.name, Sub: l.sub}}
+		if h.Count() == 0 {
+			for range len(p.Latency.Columns) - 1 {
+				row = append(row, nothing())
+			}
+		} else {
+			row = append(row, counted(h.Count()), timed(h.Mean()), timed(h.Min()), percentile(h, 0.5), percentile(h, 0.9),
+				percentile(h, 0.95), percentile(h, 0.99), timed(h.Max()))
+		}
+		p.Latency.Rows = append(p.Latency.Rows, row)
+	}
+}
+
+func (p *page) addErrors(all *stats.Group, at moments) {
+	t := all.All
+	p.Errors = table{
+		ID: "errors-table", Caption: "Errors by kind and status, of all requests", Sortable: true,
+		Columns: []column{{Name: "Kind"}, {Name: "Status"}, {Name: "Count", Numeric: true}, {Name: "Share of answered", Numeric: true},
+			{Name: "First seen", Numeric: true}, {Name: "First message"}},
+		Empty: "No request failed or was refused.",
+	}
+	if t.Requests == 0 {
+		p.Errors.Empty = "No request was sent."
+	} else {
+		p.ErrorLede = fmt.Sprintf("Of %s, %s were refused (402, 403, 429 or 503) and %s failed.",
+			human.Plural(int(t.Requests), "request"), human.Count(t.Refused), human.Count(t.Failed))
+		if t.Retried > 0 {
+			p.ErrorLede += fmt.Sprintf(" %s of them were tried again.", human.Count(t.Retried))
+		}
+		if t.Cancelled > 0 {
+			p.ErrorLede += fmt.Sprintf(" %s were given up when the run ended; they are no errors.", human.Count(t.Cancelled))
+		}
+	}
+	for _, e := range all.Errors {
+		status := nothing()
+		status.Class = "none"
+		if e.Status != 0 {
+			status = cell{Text: strconv.Itoa(e.Status), Sub: http.StatusText(e.Status), Sort: strconv.Itoa(e.Status)}
+		}
+		first := number(human.Clock(e.FirstAt), float64(e.FirstAt))
+		first.Sub = at.clock(e.FirstAt)
+		example := text(e.Example)
+		example.Class = "message"
+		p.Errors.Rows = append(p.Errors.Rows, []cell{
+			{Text: string(e.Kind), Class: "code"}, status, counted(e.Count), ratio(e.Count, t.Answered()), first, example,
+		})
+	}
+}
+
+var (
+	numberOf  = func(name, title string) column { return column{Name: name, Numeric: true, Title: title} }
+	sliceCols = []column{
+		numberOf("Requests", "all requests, warm-up included"),
+		numberOf("Errors", "refused and failed, of the measured and answered"),
+		numberOf("Goodput", "measured answers within the objectives, per second"),
+		numberOf("TTFT p50", "time to first token, of measured streams"),
+		numberOf("TTFT p95", "time to first token, of measured streams"),
+		numberOf("ITL p95", "time between two chunks"),
+		numberOf("E2E p50", "from the scheduled moment to the complete answer"),
+		numberOf("E2E p95", "from the scheduled moment to the complete answer"),
+		numberOf("Tokens out", "completion tokens of all answers"),
+		numberOf("Cached", "part of the prompt tokens that came from the cache"),
+		numberOf("Cost", "of all answers with a known price"),
+	}
+)
+
+// slice is a row about one part of the traffic, in the order of sliceCols.
+func slice(g *stats.Group, measured time.Duration) []cell {
+	if g.Measured.Requests == 0 {
+		measured = 0
+	}
+	return []cell{
+		counted(g.All.Requests), errorRate(g.Measured), perSecond(g.Measured.Good, measured),
+		percentile(&g.Latency.TTFT, 0.5), percentile(&g.Latency.TTFT, 0.95), percentile(&g.Latency.ITL, 0.95),
+		percentile(&g.Latency.E2E, 0.5), percentile(&g.Latency.E2E, 0.95),
+		tokens(g.All.CompletionTokens, g.All), ratio(g.All.CachedTokens, g.All.PromptTokens), cost(g.All),
+	}
+}
+
+func (p *page) addOrgs(b *export.Bundle, s *stats.Summary) {
+	groups := map[string]*stats.Group{}
+	for _, g := range s.Rollup(stats.ByOrg) {
+		groups[g.Key.Org] = g
+	}
+	users := map[string]int{}
+	for _, u := range s.Users {
+		users[u.Org]++
+	}
+	budgets := slices.ContainsFunc(b.Orgs, func(o export.Org) bool { return o.BudgetMicroUSD > 0 })
+	orgs := slices.Clone(b.Orgs)
+	for name := range groups { // those that the bundle does not list
+		if !slices.ContainsFunc(orgs, func(o export.Org) bool { return o.Name == name }) {
+			orgs = append(orgs, export.Org{Name: name, Users: users[name], Index: len(b.Orgs) + 1})
+		}
+	}
+	slices.SortStableFunc(orgs, func(a, b export.Org) int { return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Name, b.Name)) })
+
+	p.Orgs = table{ID: "orgs-table", Caption: "Organizations", Headed: true, Sortable: true, Empty: "No organization sent a request.",
+		Columns: append([]column{{Name: "Organization"}, numberOf("Users", "")}, sliceCols...)}
+	if budgets {
+		p.Orgs.Columns = append(p.Orgs.Columns, numberOf("Budget", "the spending limit, and how much of it this run used"))
+	}
+	if len(orgs) > maxOrgRows {
+		p.Orgs.Note = fmt.Sprintf("The first %d of %s; all are in result.json.", maxOrgRows, human.Plural(len(orgs), "organization"))
+		orgs = orgs[:maxOrgRows]
+	}
+	for _, o := range orgs {
+		g := groups[o.Name]
+		if g == nil {
+			g = &stats.Group{}
+		}
+		row := append([]cell{text(o.Name), counted(uint64(max(0, o.Users)))}, slice(g, b.Run.MeasuredDuration)...)
+		if budgets {
+			budget := nothing()
+			if o.BudgetMicroUSD > 0 {
+				budget = number(human.Money(o.BudgetMicroUSD), float64(o.BudgetMicroUSD))
+				if priced(g.All) {
+					budget.Sub = human.Percent(float64(g.All.CostMicroUSD)/float64(o.BudgetMicroUSD)) + " used"
+				}
+			}
+			row = append(row, budget)
+		}
+		p.Orgs.Rows = append(p.Orgs.Rows, row)
+	}
+}
+
+func (p *page) addCost(b *export.Bundle, s *stats.Summary, all *stats.Group) {
+	t := all.All
+	switch {
+	case t.Requests == 0:
+		p.CostLede = "No request was sent, so nothing was spent."
+		return
+	case t.Succeeded == 0:
+		p.CostLede = "No request succeeded, so no cost is known."
+		return
+	case !priced(t):
+		p.CostLede = "The cost is human.Unknown: the scenario and the platform give no price for the models used."
+		return
+	}
+	p.CostLede = fmt.Sprintf("%s in all, from the platform's token counts and the scenario's prices, warm-up included.", human.Money(t.CostMicroUSD))
+	if t.CostUnknown > 0 {
+		p.CostLede += fmt.Sprintf(" %s could not be priced and are missing from it.", human.Plural(int(t.CostUnknown), "answer"))
+	}
+
+	if limit := b.Run.CostLimitMicroUSD; limit > 0 {
+		p.CostLede += fmt.Sprintf(" The run was allowed %s.", human.Money(limit))
+	}
+
+	type spender struct {
+		name, org string
+		totals    stats.Totals
+	}
+	bars := func(id, caption, what string, list []spender) table {
+		slices.SortStableFunc(list, func(a, b spender) int {
+			return cmp.Or(cmp.Compare(b.totals.CostMicroUSD, a.totals.CostMicroUSD), cmp.Compare(a.name, b.name))
+		})
+		tab := table{ID: id, Caption: caption, Columns: []column{{Name: strings.ToUpper(what[:1]) + what[1:]}, {Name: ""}, numberOf("Cost", ""), numberOf("Share", "")}}
+		row := func(name cell, t stats.Totals) []cell {
+			largest := float64(list[0].totals.CostMicroUSD)
+			share := nothing()
+			if all.All.CostMicroUSD > 0 {
+				r := float64(t.CostMicroUSD) / float64(all.All.CostMicroUSD)
+				share = number(human.Percent(r), r)
+			}
+			return []cell{name, withBar(cell{Class: "bar"}, min(float64(t.CostMicroUSD), largest), largest, "spend"), cost(t), share}
+		}
+		for _, one := range list[:min(len(list), maxCostBars)] {
+			tab.Rows = append(tab.Rows, row(cell{Text: one.name, Sub: one.org, Class: "pair"}, one.totals))
+		}
+		plain := func(name string, t stats.Totals) []cell {
+			r := row(text(name), t)
+			r[1] = cell{}
+			return r
+		}
+		if rest := len(list) - maxCostBars; rest > 0 {
+			var sum stats.Totals
+			for _, one := range list[maxCostBars:] {
+				sum.Merge(one.totals)
+			}
+			tab.Foot = append(tab.Foot, plain("the other "+human.Plural(rest, what), sum))
+		}
+		tab.Foot = append(tab.Foot, plain("Total", t))
+		return tab
+	}
+	var orgs, models, users []spender
+	for _, g := range s.Rollup(stats.ByOrg) {
+		orgs = append(orgs, spender{name: g.Key.Org, totals: g.All})
+	}
+	for _, g := range s.Rollup(stats.ByModel) {
+		models = append(models, spender{name: cmp.Or(g.Key.Model, human.Unknown), totals: g.All})
+	}
+	for _, u := range s.Users {
+		users = append(users, spender{name: u.Name, org: u.Org, totals: u.Totals})
+	}
+	p.OrgCost = bars("cost-orgs", "Cost per organization", "organization", orgs)
+	p.ModelCost = bars("cost-models", "Cost per model", "model", models)
+	if len(users) > 0 {
+		p.UserCost = bars("cost-users", "Cost per user", "user", users)
+	} else {
+		p.UserCost = table{Empty: "The result does not hold users."}
+	}
+}
+
+func (p *page) addSlices(b *export.Bundle, s *stats.Summary) {
+	build := func(id, caption, first string, by func(stats.Key) stats.Key, name func(stats.Key) cell) table {
+		t := table{ID: id, Caption: caption, Columns: append([]column{{Name: first}}, sliceCols...), Sortable: true, Empty: caption + ": no request was sent."}
+		for _, g := range s.Rollup(by) {
+			t.Rows = append(t.Rows, append([]cell{name(g.Key)}, slice(g, b.Run.MeasuredDuration)...))
+		}
+		return t
+	}
+	p.Models = build("models-table", "Models", "Model", stats.ByModel, func(k stats.Key) cell { return text(k.Model) })
+	p.Endpoints = build("endpoints-table", "Endpoints", "Endpoint", stats.ByEndpoint, func(k stats.Key) cell {
+		if k.Stream {
+			return cell{Text: k.Endpoint + ", streamed"}
+		}
+		return cell{Text: k.Endpoint + ", whole"}
+	})
+	p.TestTypes = build("test-types-table", "Test types", "Test type",
+		func(k stats.Key) stats.Key { return stats.Key{TestType: k.TestType} }, func(k stats.Key) cell { return text(k.TestType) })
+	if len(p.TestTypes.Rows) == 1 {
+		p.TestTypes.Rows = nil // a single type says nothing new
+	}
+
+	groups := map[string]*stats.Group{}
+	for _, g := range s.Rollup(stats.ByPhase) {
+		groups[g.Key.Phase] = g
+	}
+	p.Phases = table{
+		ID: "phases-table", Caption: "Phases", Empty: "The result lists no phases.",
+		Columns: []column{{Name: "Phase"}, {Name: "Measured"}, numberOf("From", "since the run's start"), numberOf("Lasted", ""), numberOf("Target users", ""),
+			numberOf("Requests", ""), numberOf("Requests/s", ""), numberOf("Errors", "refused and failed, of the answered"), numberOf("TTFT p95", ""), numberOf("E2E p95", "")},
+		Note: "Latencies are kept of measured phases only.",
+	}
+	for _, ph := range b.Phases {
+		g := groups[ph.Name]
+		if g == nil {
+			g = &stats.Group{}
+		}
+		measured := cell{Text: "no", Class: "muted"}
+		if ph.Measured {
+			measured = cell{Text: "yes"}
+		}
+		p.Phases.Rows = append(p.Phases.Rows, []cell{
+			text(ph.Name), measured, number(human.Clock(ph.Start), float64(ph.Start)), spanned(ph.End - ph.Start), counted(uint64(max(0, ph.TargetUsers))),
+			counted(g.All.Requests), perSecond(g.All.Requests, ph.End-ph.Start), errorRate(g.All),
+			percentile(&g.Latency.TTFT, 0.95), percentile(&g.Latency.E2E, 0.95),
+		})
+	}
+}
+
+func (p *page) addUsers(s *stats.Summary) {
+	bad := func(u *stats.User) uint64 { return u.Totals.Refused + u.Totals.Failed }
+	mean := func(u *stats.User) time.Duration {
+		if u.MeasuredCount == 0 {
+			return 0
+		}
+		return u.E2ESum / time.Duration(u.MeasuredCount)
+	}
+	top := func(t table, users []*stats.User, keep func(*stats.User) bool, order func(a, b *stats.User) int, what string) table {
+		var list []*stats.User
+		for _, u := range users {
+			if keep(u) {
+				list = append(list, u)
+			}
+		}
+		slices.SortStableFunc(list, order)
+		if len(list) > maxUserRows {
+			t.Note = fmt.Sprintf("The first %d of %s %s; all are in result.json.", maxUserRows, human.Plural(len(list), "user"), what)
+			list = list[:maxUserRows]
+		}
+		for _, u := range list {
+			answer, slowest := nothing(), nothing()
+			if u.MeasuredCount > 0 {
+				answer, slowest = timed(mean(u)), timed(u.E2EMax)
+			}
+			t.Rows = append(t.Rows, []cell{{Text: u.Name, Sub: u.Org, Class: "pair"}, counted(u.Totals.Requests), counted(bad(u)), errorRate(u.Totals), answer, slowest})
+		}
+		return t
+	}
+	columns := []column{{Name: "User"}, numberOf("Requests", ""), numberOf("Errors", "refused and failed, of all requests"), numberOf("Error rate", "refused and failed, of the answered"),
+		numberOf("Mean E2E", "of the user's measured successes"), numberOf("Max E2E", "of the user's measured successes")}
+	p.Slowest = top(table{ID: "slowest-users", Caption: "Slowest users, by mean end-to-end latency", Sortable: true, Columns: columns, Empty: "No user has a measured answer."},
+		s.Users, func(u *stats.User) bool { return u.MeasuredCount > 0 },
+		func(a, b *stats.User) int { return cmp.Compare(mean(b), mean(a)) }, "with measured answers")
+	p.Failing = top(table{ID: "failing-users", Caption: "Failing users, by number of errors", Sortable: true, Columns: columns, Empty: "No user met an error."},
+		s.Users, func(u *stats.User) bool { return bad(u) > 0 },
+		func(a, b *stats.User) int { return cmp.Compare(bad(b), bad(a)) }, "with errors")
+	switch n := len(s.Users); n {
+	case 0:
+		p.UserLede = "No user sent a request."
+	default:
+		p.UserLede = fmt.Sprintf("%s sent requests.", human.Plural(n, "user"))
+	}
+}
+
+func (p *page) addMeta(b *export.Bundle, at moments) {
+	add := func(name string, values ...string) {
+		values = slices.DeleteFunc(values, func(s string) bool { return s == "" })
+		if len(values) == 0 {
+			values = []string{human.Unknown}
+		}
+		p.Meta = append(p.Meta, fact{name, values})
+	}
+	r := b.Run
+	add("Run", r.ID)
+	add("Scenario", r.Scenario, prefixed("sha256 ", r.ScenarioSHA256))
+	if len(r.Labels) > 0 {
+		var labels []string
+		for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
+			labels = append(labels, k+" = "+r.Labels[k])
+		}
+		add("Labels", labels...)
+	}
+	add("Seed", strconv.FormatUint(r.Seed, 10))
+	if r.Target.Embedded {
+		add("Target", "the simulated platform of this tool", r.Target.RouterURL)
+	} else {
+		add("Target", r.Target.RouterURL, prefixed("User/Org Service ", r.Target.UserOrgURL))
+	}
+	if !r.Started.IsZero() {
+		add("Started", r.Started.Format("2006-01-02 15:04:05 -07:00"))
+	}
+	if r.Duration > 0 {
+		add("Lasted", span(r.Duration), span(r.MeasuredDuration)+" of it measured")
+	}
+	add("Stopped", cmp.Or(b.Stop.Reason, human.Unknown), b.Stop.Detail)
+	if r.Workers > 0 {
+		add("Workers", strconv.Itoa(r.Workers))
+	}
+	if bs := b.Bootstrap; bs == nil {
+		add("Bootstrap", "none: the users brought their own keys")
+	} else {
+		lines := []string{fmt.Sprintf("%s, %s and %s in %s",
+			human.Plural(bs.Orgs, "organization"), human.Plural(bs.Users, "user"), human.Plural(bs.Keys, "key"), span(bs.Duration))}
+		if bs.Retries > 0 {
+			lines = append(lines, human.Plural(bs.Retries, "call")+" tried again")
+		}
+		add("Bootstrap", append(lines, bs.Notes...)...)
+	}
+	if c := b.Cleanup; c == nil {
+		add("Cleanup", "not recorded")
+	} else {
+		lines := []string{c.Status}
+		for _, part := range []struct {
+			n          int
+			noun, done string
+		}{
+			{c.DeletedOrgs, "organization", "deleted"}, {c.DeletedUsers, "user", "deleted"}, {c.DeletedKeys, "key", "deleted"},
+			{c.RevokedKeys, "key", "revoked"}, {c.Suspended, "account", "suspended, since the platform cannot delete them"},
+		} {
+			if part.n > 0 {
+				lines = append(lines, human.Plural(part.n, part.noun)+" "+part.done)
+			}
+		}
+		if c.Remaining > 0 {
+			lines = append(lines, human.Plural(c.Remaining, "tenant")+" still usable on the platform; finish with: loadtest cleanup --run "+r.ID)
+		}
+		add("Cleanup", append(lines, c.Notes...)...)
+	}
+	t := b.Tool
+	add("Tool", "loadtest "+cmp.Or(t.Version, "of human.Unknown version"), prefixed("commit ", t.Commit))
+	if t.Go != "" {
+		add("Made with", t.Go+" on "+t.OS+"/"+t.Arch, human.Plural(t.CPUs, "CPU"))
+	}
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+// definitions are short; docs/load-testing/measurement.md has the formulas.
+var definitions = []export.Finding{
+	{Title: "Measured", Detail: "Requests outside warm-up and cool-down. Latencies, rates and the verdict are about these; cost, tokens and totals are about all."},
+	{Title: "End-to-end (E2E)", Detail: "From the moment a request was meant to leave to its complete answer, so that waiting inside this tool counts. Successes only."},
+	{Title: "TTFT", Detail: "Time to first token: from the moment a request was meant to leave to the first chunk with content. Streams only."},
+	{Title: "ITL", Detail: "Inter-token latency: the time between one content chunk and the next, one value for every gap, so that a stall is not averaged away."},
+	{Title: "TPOT", Detail: "Time per output token of a request: (last − first chunk) / (tokens − tokens in the first chunk), with the token count the platform reports."},
+	{Title: "Percentiles", Detail: "Nearest rank, from histograms that are merged before a percentile is taken; off by at most 0.4%. In a threshold a failed request counts as infinitely late."},
+	{Title: "Requests", Detail: "One attempt on the wire; a retry is a request of its own. Requests/s is measured requests over the measured time."},
+	{Title: "Goodput", Detail: "Successes that kept every objective of the scenario, per second of the measured time. Without objectives every success is good."},
+	{Title: "Error rate", Detail: "(Refused + failed) / answered. Refused is the platform saying no on purpose: 402, 403, 429 or 503. Requests given up when the run ended are not answered."},
+	{Title: "Availability", Detail: "1 − failed / answered: a refusal is an answer."},
+	{Title: "Tokens", Detail: "As the platform's usage reports them, never counted from chunks. Cached is the part of the prompt tokens served from a prefix cache."},
+	{Title: "Cost", Detail: "Tokens times the scenario's prices, in whole millionths of a dollar. An answer without a price is left out and counted."},
+	{Title: "Send lag", Detail: "How late requests left this tool, compared with their schedule. If it is large, the load generator was the bottleneck."},
+	{Title: "A dash (–)", Detail: "Not known or not measured. It is never zero."},
+}

@@ -1,0 +1,532 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
+)
+
+// TerminalOptions says what the summary is written on.
+type TerminalOptions struct {
+	// Width is the number of columns, 0 for 80. From 60 on nothing is wrapped
+	// by the terminal; from 100 on there is more to see.
+	Width int
+	// Color allows escape sequences; nothing is said by colour alone.
+	Color bool
+	// CostLimitMicroUSD is what the run was allowed to spend, 0 if anything.
+	CostLimitMicroUSD int64
+	// Files are where the results were written.
+	Files []string
+}
+
+// The summary is for ten seconds: longer lists are cut, and say so.
+const (
+	terminalOrgs   = 8
+	terminalErrors = 5
+	terminalNotes  = 8
+)
+
+// Terminal writes the summary of a run for the person who waited for it: the
+// verdict and why, then the evidence, then what is left to do. Unknown is "–".
+// The error is that of w.
+func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
+	if o.Width <= 0 {
+		o.Width = 80
+	}
+	t := &terminal{Ink: human.Ink{Color: o.Color}, b: b, o: o, summary: b.Summary}
+	if t.summary == nil {
+		t.summary = stats.NewSummary()
+	}
+	t.overall = t.summary.Overall()
+	t.verdict()
+	t.thresholds()
+	t.load()
+	t.latencies()
+	t.orgs()
+	t.errors()
+	t.notes("Findings about the platform", t.findings())
+	t.notes("Warnings", b.Warnings)
+	t.end()
+	_, err := io.WriteString(w, t.out.String())
+	return err
+}
+
+// terminal is a summary being written.
+type terminal struct {
+	human.Ink
+	b       *export.Bundle
+	o       TerminalOptions
+	summary *stats.Summary
+	overall *stats.Group
+	out     strings.Builder
+}
+
+func (t *terminal) wide() bool { return t.o.Width >= 100 }
+
+// line writes one line, cut to the width as a last resort.
+func (t *terminal) line(s string) {
+	t.out.WriteString(strings.TrimRight(human.Cut(s, t.o.Width), " ") + "\n")
+}
+
+// section starts a part: an empty line, a title and perhaps a remark.
+func (t *terminal) section(title, remark string) {
+	t.out.WriteByte('\n')
+	s := t.Bold(title)
+	if remark != "" {
+		s += "  " + t.Dim(human.Clean(remark))
+	}
+	t.line(s)
+}
+
+// text writes s in as many lines as it needs, all but the first indented
+// under the end of lead.
+func (t *terminal) text(lead, s string, ink func(string) string) {
+	indent := human.Width(lead)
+	for i, l := range human.Wrap(s, max(20, t.o.Width-indent)) {
+		if i > 0 {
+			lead = strings.Repeat(" ", indent)
+		}
+		t.line(lead + ink(l))
+	}
+}
+
+func asIs(s string) string { return s }
+
+func (t *terminal) verdict() {
+	marks := map[verdict.Status]string{
+		verdict.Passed:      t.Good("✓ " + t.Bold("PASSED")),
+		verdict.Failed:      t.Bad("✗ " + t.Bold("FAILED")),
+		verdict.Interrupted: t.Warn("■ " + t.Bold("INTERRUPTED")),
+		verdict.Broken:      t.Bad("‼ " + t.Bold("BROKEN")),
+	}
+	mark, known := marks[t.b.Verdict.Status]
+	if !known {
+		mark = t.Warn("? " + t.Bold("NO VERDICT"))
+	}
+	head := mark + "  " + human.Clean(t.b.Run.Scenario)
+	id := human.Clean(t.b.Run.ID)
+	if gap := t.o.Width - human.Width(head) - human.Width(id); gap >= 2 {
+		head += strings.Repeat(" ", gap) + t.Dim(id)
+	}
+	t.line(head)
+	for _, r := range t.b.Verdict.Reasons {
+		t.text("  ", r, asIs)
+	}
+	stop := cmp.Or(t.b.Stop.Reason, human.Unknown)
+	if t.b.Stop.Detail != "" {
+		stop += ": " + t.b.Stop.Detail
+	}
+	ran := "ended after " + human.Duration(t.b.Run.Duration)
+	if t.b.Run.Duration <= 0 {
+		ran = "no load was made"
+	}
+	if m := t.b.Run.MeasuredDuration; m != t.b.Run.Duration {
+		ran += " (" + human.Duration(m) + " measured)"
+	}
+	t.text("  ", ran+", "+stop, t.Dim)
+	target := t.b.Run.Target.RouterURL
+	if t.b.Run.Target.Embedded {
+		target = "the simulated platform"
+	}
+	facts := "against " + cmp.Or(target, human.Unknown) + fmt.Sprintf(", seed %d", t.b.Run.Seed)
+	if t.b.Run.Workers > 1 {
+		facts += ", " + human.Plural(t.b.Run.Workers, "worker")
+	}
+	t.text("  ", facts, t.Dim)
+}
+
+func (t *terminal) thresholds() {
+	checks := t.b.Verdict.Checks
+	if len(checks) == 0 {
+		return
+	}
+	t.section("Thresholds", "")
+	var name, observed, limit int
+	for _, c := range checks {
+		name = max(name, human.Width(c.Name))
+		observed = max(observed, human.Width(c.Observed))
+		limit = max(limit, human.Width(c.Limit))
+	}
+	for _, c := range checks {
+		mark, ink := t.Good("✓"), asIs
+		if !c.Passed {
+			mark, ink = t.Bad("✗"), t.Bad
+		}
+		row := "  " + mark + " " + human.Left(c.Name, name) + "   " + ink(human.Right(c.Observed, observed)) + "   " + human.Left(c.Limit, limit)
+		switch {
+		case c.Doubt == "":
+			t.line(row + "   " + t.Dim(human.Count(c.Samples)+" samples"))
+		case human.Width(row+c.Doubt)+3 <= t.o.Width:
+			t.line(row + "   " + t.Warn(c.Doubt))
+		default:
+			t.line(row)
+			t.text("    ", c.Doubt, t.Warn)
+		}
+	}
+}
+
+// load writes the numbers people ask for first, as aligned cells.
+func (t *terminal) load() {
+	h, m := t.b.Headline, t.overall.Measured
+	known := func(ok bool, s string) string {
+		if !ok {
+			return human.Unknown
+		}
+		return s
+	}
+	ran := m.Requests > 0 && t.b.Run.MeasuredDuration > 0
+	cells := [][2]string{
+		{"requests", human.Count(h.Requests)},
+		{"req/s", known(ran, human.Rate(h.RequestsPerSecond))},
+		{"goodput/s", known(ran, human.Rate(h.GoodputPerSecond))},
+		{"users", known(h.MaxUsers > 0 || h.Requests == 0, human.Count(uint64(max(0, h.MaxUsers))))},
+		{"errors", known(m.Answered() > 0, human.Percent(h.ErrorRate))},
+		{"tokens/s", known(ran && m.UsageUnknown < m.Succeeded, human.Rate(h.TokensPerSecond))},
+	}
+	remark := ""
+	if all := t.overall.All.Requests; all > m.Requests {
+		remark = human.Count(all-m.Requests) + " of the requests were warm-up or cool-down: not in the rates"
+	}
+	t.section("Load", remark)
+	columns := 3
+	if t.wide() {
+		columns = len(cells)
+	}
+	for row := range slices.Chunk(cells, columns) {
+		s := ""
+		for _, c := range row {
+			s += "  " + t.Dim(human.Left(c[0], 9)) + human.Right(c[1], 8)
+		}
+		t.line(s)
+	}
+}
+
+func (t *terminal) latencies() {
+	type column struct {
+		title string
+		q     float64 // 0 for the mean, whose firmness is not judged
+		of    func(*export.Quantiles) time.Duration
+	}
+	columns := []column{
+		{"p50", 0.50, func(q *export.Quantiles) time.Duration { return q.P50 }},
+		{"p95", 0.95, func(q *export.Quantiles) time.Duration { return q.P95 }},
+		{"p99", 0.99, func(q *export.Quantiles) time.Duration { return q.P99 }},
+		{"max", 0, func(q *export.Quantiles) time.Duration { return q.Max }},
+	}
+	if t.wide() {
+		columns = slices.Insert(columns, 1, column{"p90", 0.90, func(q *export.Quantiles) time.Duration { return q.P90 }})
+		columns = slices.Insert(columns, 0, column{"min", 0, func(q *export.Quantiles) time.Duration { return q.Min }},
+			column{"mean", 0, func(q *export.Quantiles) time.Duration { return q.Mean }})
+	}
+	head := t.Bold("Latency")
+	for _, c := range columns {
+		head += t.Dim(human.Right(c.title, 9)) + " "
+	}
+	t.out.WriteByte('\n')
+	t.line(head + t.Dim(human.Right("samples", 10)))
+	weak := false
+	for _, row := range []struct {
+		name string
+		q    *export.Quantiles
+	}{{"TTFT", t.b.Headline.TTFT}, {"ITL", t.b.Headline.ITL}, {"e2e", t.b.Headline.E2E}, {"TPOT", t.b.Headline.TPOT}} {
+		s, samples := "  "+human.Left(row.name, 5), human.Unknown
+		for _, c := range columns {
+			value, mark := human.Unknown, " "
+			if row.q != nil {
+				value, samples = human.Duration(c.of(row.q)), human.Count(row.q.Count)
+				if row.q.Count < verdict.SamplesWanted(c.q) {
+					mark, weak = t.Warn("?"), true
+				}
+			}
+			s += human.Right(value, 9) + mark
+		}
+		t.line(s + human.Right(samples, 10))
+	}
+	if m := t.overall.Measured; m.Refused+m.Failed > 0 && len(t.b.Verdict.Checks) > 0 {
+		t.text("  ", "of successes; the thresholds count a failed request as infinitely late", t.Dim)
+	}
+	if weak {
+		t.text("  ", fmt.Sprintf("? from too few samples to be firm: p95 wants about %d, p99 about %d",
+			verdict.SamplesWanted(0.95), verdict.SamplesWanted(0.99)), t.Dim)
+	}
+}
+
+// orgs compares the tenants, if there are several: all in order, or, if they
+// are many, those in most trouble.
+func (t *terminal) orgs() {
+	groups := t.summary.Rollup(stats.ByOrg)
+	if len(groups) < 2 {
+		return
+	}
+	known := map[string]export.Org{}
+	for _, o := range t.b.Orgs {
+		known[o.Name] = o
+	}
+	byIndex := func(a, b *stats.Group) int {
+		return cmp.Or(cmp.Compare(known[a.Key.Org].Index, known[b.Key.Org].Index), cmp.Compare(a.Key.Org, b.Key.Org))
+	}
+	remark := ""
+	slices.SortStableFunc(groups, byIndex)
+	if all := len(groups); all > terminalOrgs {
+		slices.SortStableFunc(groups, func(a, b *stats.Group) int {
+			return cmp.Or(cmp.Compare(b.Measured.ErrorRate(), a.Measured.ErrorRate()),
+				cmp.Compare(b.Latency.E2E.Quantile(0.95), a.Latency.E2E.Quantile(0.95)))
+		})
+		groups = groups[:terminalOrgs]
+		remark = fmt.Sprintf("the %d of %s with most errors, then slowest", terminalOrgs, human.Count(uint64(all)))
+	}
+	t.section("Organizations", remark)
+	budgets := slices.ContainsFunc(t.b.Orgs, func(o export.Org) bool { return o.BudgetMicroUSD > 0 })
+	type column struct {
+		title string
+		width int
+		of    func(*stats.Group) string
+	}
+	p95 := func(h *stats.Histogram) string {
+		if h.Count() == 0 {
+			return human.Unknown
+		}
+		return human.Duration(h.Quantile(0.95))
+	}
+	columns := []column{
+		{"requests", 10, func(g *stats.Group) string { return human.Short(g.All.Requests) }},
+		{"errors", 8, func(g *stats.Group) string {
+			if g.Measured.Answered() == 0 {
+				return human.Unknown
+			}
+			return human.Percent(g.Measured.ErrorRate())
+		}},
+		{"cost", 11, func(g *stats.Group) string { return spent(g.All) }},
+		{"ttft p95", 10, func(g *stats.Group) string { return p95(&g.Latency.TTFT) }},
+		{"e2e p95", 9, func(g *stats.Group) string { return p95(&g.Latency.E2E) }},
+	}
+	if budgets {
+		columns = slices.Insert(columns, 3, column{"budget", 9, func(g *stats.Group) string {
+			if m := known[g.Key.Org].BudgetMicroUSD; m > 0 {
+				return human.Money(m)
+			}
+			return human.Unknown
+		}})
+	}
+	if t.wide() {
+		columns = slices.Insert(columns, 0, column{"users", 7, func(g *stats.Group) string {
+			if o, ok := known[g.Key.Org]; ok {
+				return human.Count(uint64(max(0, o.Users)))
+			}
+			return human.Unknown
+		}})
+		columns = slices.Insert(columns, 2, column{"req/s", 8, func(g *stats.Group) string {
+			if t.b.Run.MeasuredDuration <= 0 {
+				return human.Unknown
+			}
+			return human.Rate(float64(g.Measured.Requests) / t.b.Run.MeasuredDuration.Seconds())
+		}})
+	}
+	name := 0
+	for _, g := range groups {
+		name = max(name, human.Width(human.Clean(g.Key.Org)))
+	}
+	// Where it is narrow the columns go first, from the right, but the name
+	// keeps at most half of the room.
+	room := t.o.Width - 2
+	for _, c := range columns {
+		room -= c.width
+	}
+	for room < min(name, t.o.Width/2) && len(columns) > 2 {
+		last := len(columns) - 1
+		room += columns[last].width
+		columns = columns[:last]
+	}
+	name = max(8, min(name, room))
+	head := "  " + human.Left("", name)
+	for _, c := range columns {
+		head += human.Right(c.title, c.width)
+	}
+	t.line(t.Dim(head))
+	for _, g := range groups {
+		s := "  " + human.Left(cmp.Or(human.Clean(g.Key.Org), human.Unknown), name)
+		for _, c := range columns {
+			cell := human.Right(c.of(g), c.width)
+			if c.title == "errors" && g.Measured.ErrorRate() > 0 {
+				cell = t.Warn(cell)
+			}
+			s += cell
+		}
+		t.line(s)
+	}
+}
+
+// spent writes a cost, "≥" in front if it misses answers without a price, and
+// unknown if it misses all.
+func spent(c stats.Totals) string {
+	switch {
+	case c.CostUnknown > 0 && c.CostUnknown == c.Succeeded && c.CostMicroUSD == 0:
+		return human.Unknown
+	case c.CostUnknown > 0:
+		return "≥ " + human.Money(c.CostMicroUSD)
+	}
+	return human.Money(c.CostMicroUSD)
+}
+
+func (t *terminal) errors() {
+	errs := t.overall.Errors
+	if len(errs) == 0 {
+		return
+	}
+	var n uint64
+	for _, e := range errs {
+		n += e.Count
+	}
+	remark := human.Count(n) + " of " + human.Count(t.overall.All.Requests) + " requests"
+	if r := t.overall.All.Retried; r > 0 {
+		remark += ", " + human.Count(r) + " tried again"
+	}
+	t.section("Errors", remark)
+	rest := errs[min(len(errs), terminalErrors):]
+	errs = errs[:len(errs)-len(rest)]
+	kind := 0
+	for _, e := range errs {
+		kind = max(kind, human.Width(errorName(e.Kind, e.Status)))
+	}
+	for _, e := range errs {
+		s := human.Right(human.Short(e.Count), 7) + "  " + t.Bad(human.Left(errorName(e.Kind, e.Status), kind)) + "  "
+		if t.wide() {
+			s += t.Dim("first at "+human.Clock(e.FirstAt)) + "  "
+		}
+		t.line(s + human.Clean(e.Example))
+	}
+	if len(rest) > 0 {
+		n = 0
+		for _, e := range rest {
+			n += e.Count
+		}
+		t.line(human.Right(human.Short(n), 7) + "  " + t.Dim("of "+human.Plural(len(rest), "other kind")))
+	}
+}
+
+func errorName(k record.Kind, status int) string {
+	if status == 0 {
+		return string(k)
+	}
+	return fmt.Sprintf("%s %d", k, status)
+}
+
+func (t *terminal) findings() []string {
+	out := make([]string, 0, len(t.b.Findings))
+	for _, f := range t.b.Findings {
+		if f.Detail == "" {
+			out = append(out, f.Title)
+		} else {
+			out = append(out, f.Title+": "+f.Detail)
+		}
+	}
+	return out
+}
+
+func (t *terminal) notes(title string, notes []string) {
+	if len(notes) == 0 {
+		return
+	}
+	t.section(title, "")
+	for i, n := range notes {
+		if i == terminalNotes {
+			t.line("  " + t.Dim("… and "+human.Plural(len(notes)-i, "more note")))
+			return
+		}
+		t.text("  "+t.Warn("!")+" ", n, asIs)
+	}
+}
+
+// end says what the run cost, what is left on the platform, and where the
+// results are.
+func (t *terminal) end() {
+	t.out.WriteByte('\n')
+	label := func(s string) string { return t.Bold(human.Left(s, 9)) }
+
+	cost := spent(t.overall.All)
+	if l := t.o.CostLimitMicroUSD; l > 0 {
+		cost += " of " + human.Money(l)
+		if c := t.overall.All.CostMicroUSD; c <= l {
+			cost += " allowed (" + human.Percent(float64(c)/float64(l)) + ")"
+		} else {
+			cost += " allowed: over the limit"
+		}
+	}
+	if n := t.overall.All.CostUnknown; n > 0 {
+		cost += ", " + human.Count(n) + " answers without a price"
+	}
+	t.text(label("Cost"), cost, asIs)
+	// A command or a path is never cut or broken: it is there to be copied.
+	copyable := func(lead, s string) { t.out.WriteString(lead + human.Clean(s) + "\n") }
+	indent := strings.Repeat(" ", 9)
+	if s, ink, todo := t.cleanup(); s != "" {
+		t.text(label("Cleanup"), s, ink)
+		if todo {
+			copyable(indent, "loadtest cleanup --run "+t.b.Run.ID)
+		}
+	}
+	lead := label("Results")
+	for _, f := range t.o.Files {
+		copyable(lead, f)
+		lead = indent
+	}
+}
+
+// cleanup says what became of the tenants, how to write it, and whether there
+// is something left to do about them.
+func (t *terminal) cleanup() (text string, ink func(string) string, todo bool) {
+	c := t.b.Cleanup
+	if c == nil {
+		if t.b.Bootstrap == nil {
+			return "", asIs, false
+		}
+		return human.Unknown + " what was created may still be there; to remove it:", t.Warn, true
+	}
+	var done []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{c.DeletedOrgs, "org"}, {c.DeletedUsers, "user"}, {c.DeletedKeys, "key"}} {
+		if part.n > 0 {
+			done = append(done, human.Plural(part.n, part.what))
+		}
+	}
+	s := ""
+	if len(done) > 0 {
+		s = strings.Join(done, ", ") + " deleted"
+	}
+	if c.RevokedKeys > 0 {
+		s = strings.TrimPrefix(s+", "+human.Plural(c.RevokedKeys, "key")+" revoked", ", ")
+	}
+	if c.Suspended > 0 {
+		s = strings.TrimPrefix(s+fmt.Sprintf(", %s suspended (they cannot be deleted)", human.Count(uint64(c.Suspended))), ", ")
+	}
+	if s != "" && c.Duration > 0 {
+		s += " in " + human.Duration(c.Duration)
+	}
+	ink = asIs
+	for _, n := range c.Notes {
+		s = strings.TrimPrefix(s+"; "+n, "; ")
+	}
+	switch c.Status {
+	case "done":
+		s = cmp.Or(s, "nothing was left to delete")
+	case "retained":
+		s, ink, todo = "everything was kept, as the scenario asks; to remove it:", t.Warn, true
+	case "incomplete":
+		left := human.Count(uint64(max(0, c.Remaining))) + " still usable on the platform; to finish:"
+		s, ink, todo = strings.TrimPrefix(s+"; "+left, "; "), t.Bad, true
+	case "unneeded":
+		s = cmp.Or(s, "nothing was created")
+	}
+	return s, ink, todo
+}
