@@ -158,7 +158,7 @@ func refused(op string, status int, h http.Header, body []byte, size int64, hide
 	case status >= 300 && status <= 399:
 		text = "redirects to " + h.Get("Location") + ": give that address instead"
 	}
-	e.Message = hide.line(text)
+	e.Message = firstOf(hide.line(text), "the answer does not say why")
 	return e
 }
 

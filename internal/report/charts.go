@@ -240,14 +240,15 @@ func limits(checks []verdict.Check, metric verdict.Metric) []mark {
 }
 
 // spread bins a histogram on a logarithmic axis. The bins get finer as the
-// range gets narrower. A bucket of the histogram that lies across an edge is
+// range gets narrower and the values more. A bucket of the histogram that lies across an edge is
 // shared out, so that the two grids do not beat against each other.
 func spread(id string, h *stats.Histogram) distChart {
 	low, high := math.Log10(max(ms(h.Min()), 1e-6)), math.Log10(max(ms(h.Max()), 1e-6))
+	bins := min(max(2*math.Sqrt(float64(h.Count())), 12), 80)
 	step := 1.0 / 96
-	for _, perDecade := range []float64{96, 48, 24, 16, 12} {
+	for _, perDecade := range []float64{96, 48, 24, 16, 12, 8, 4} {
 		step = 1 / perDecade
-		if high-low <= 80*step {
+		if high-low <= bins*step {
 			break
 		}
 	}
@@ -450,7 +451,7 @@ func noTokens(t stats.Totals) string {
 	case t.Succeeded == 0:
 		return "No request succeeded."
 	case t.UsageUnknown == t.Succeeded:
-		return "The platform reported no usage, so tokens are human.Unknown."
+		return "The platform reported no usage, so tokens are unknown."
 	}
 	return ""
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
@@ -26,37 +25,26 @@ func latency(d time.Duration) string {
 		}
 		v, unit = v/1000, next
 	}
-	return significant(v) + space + unit
+	return human.Rate(v) + space + unit
 }
 
-// significant writes v with three significant figures, and all the figures
-// of a larger whole number.
+// significant writes a rate with about three significant figures; unlike
+// [human.Rate] also a small one, which must not look like zero.
 func significant(v float64) string {
-	if v == 0 || math.IsInf(v, 0) || math.IsNaN(v) {
-		return "0"
-	}
-	if math.Abs(v) >= 999.5 {
+	if !(v > 0 && v < 0.995) {
 		return human.Rate(v)
 	}
-	digits := 2 - int(math.Floor(math.Log10(math.Abs(v))))
-	s := strconv.FormatFloat(v, 'f', min(max(digits, 0), 9), 64)
-	// 9.999 is rounded to 10.00: one figure too many.
-	if digits > 0 && len(strings.TrimLeft(strings.Replace(s, ".", "", 1), "0-")) > 3 {
-		s = s[:len(s)-1]
-	}
-	return s
+	return strconv.FormatFloat(v, 'f', min(2-int(math.Floor(math.Log10(v))), 9), 64)
 }
 
-// compact shortens a large count: "1.24 M".
-func compact(n uint64) string {
-	switch v := float64(n); {
-	case v >= 1e9:
-		return significant(v/1e9) + space + "G"
-	case v >= 1e6:
-		return significant(v/1e6) + space + "M"
-	default:
-		return human.Count(n)
+// money writes micro-dollars for a column, where every amount must have the
+// same decimals: four of them.
+func money(micro int64) string {
+	if micro > 0 && micro < 50 {
+		return "<$0.0001"
 	}
+	micro = (micro + 50) / 100
+	return fmt.Sprintf("$%s.%04d", human.Count(uint64(micro/10_000)), micro%10_000)
 }
 
 // span writes how long something took: "4m 40s", "1h 02m 05s", "12.5 s", "2 s".

@@ -72,7 +72,7 @@ func percentile(h *stats.Histogram, q float64) cell {
 	return c
 }
 
-// ratio is a share; human.Unknown of nothing.
+// ratio is a share; unknown of nothing.
 func ratio(part, whole uint64) cell {
 	if whole == 0 {
 		return nothing()
@@ -81,7 +81,7 @@ func ratio(part, whole uint64) cell {
 	return number(human.Percent(r), r)
 }
 
-// perSecond is a count as a rate; human.Unknown without a duration.
+// perSecond is a count as a rate; unknown without a duration.
 func perSecond(n uint64, d time.Duration) cell {
 	if d <= 0 {
 		return nothing()
@@ -90,15 +90,15 @@ func perSecond(n uint64, d time.Duration) cell {
 	return number(significant(r), r)
 }
 
-// errorRate is that of a set of requests; human.Unknown if none was answered.
+// errorRate is that of a set of requests; unknown if none was answered.
 func errorRate(t stats.Totals) cell { return ratio(t.Refused+t.Failed, t.Answered()) }
 
-// cost is what is known of the money spent; human.Unknown if no success was priced.
+// cost is what is known of the money spent; unknown if no success was priced.
 func cost(t stats.Totals) cell {
 	if !priced(t) {
 		return nothing()
 	}
-	c := number(human.Money(t.CostMicroUSD), float64(t.CostMicroUSD))
+	c := number(money(t.CostMicroUSD), float64(t.CostMicroUSD))
 	if t.CostUnknown > 0 {
 		c.Text = "≥ " + c.Text
 	}
@@ -108,7 +108,7 @@ func cost(t stats.Totals) cell {
 // priced reports whether the cost of any request is known.
 func priced(t stats.Totals) bool { return t.Succeeded > t.CostUnknown || t.CostMicroUSD > 0 }
 
-// tokens are a sum of tokens; human.Unknown if no success came with usage.
+// tokens are a sum of tokens; unknown if no success came with usage.
 func tokens(n uint64, t stats.Totals) cell {
 	if t.Succeeded == t.UsageUnknown && n == 0 {
 		return nothing()

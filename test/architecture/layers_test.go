@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"internal/stats", "internal/bootstrap", "internal/cleanup", "internal/simulator", "internal/platformsim"},
 	{"internal/limits", "internal/verdict"},
 	{"internal/export"},
-	{"internal/report", "internal/live"},
+	{"internal/report", "internal/report/reporttest", "internal/live"},
 	{"internal/worker"},
 	{"internal/cli"},
 	{"cmd/loadtest"},

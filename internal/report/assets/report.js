@@ -76,12 +76,21 @@
     ticks: { show: false },
     ...extra,
   });
+  // write keeps words legible upon whatever is drawn beneath them.
+  function write(ctx, words, x, y, ink) {
+    ctx.lineWidth = 4 * uPlot.pxRatio;
+    ctx.lineJoin = "round";
+    ctx.strokeStyle = color("panel");
+    ctx.strokeText(words, x, y);
+    ctx.fillStyle = color(ink);
+    ctx.fillText(words, x, y);
+  }
   // promise draws a limit across a chart over time, with its words above it.
   function promise(u, limit) {
     const { ctx, bbox } = u, px = uPlot.pxRatio, y = u.valToPos(limit.value, "y", true);
     if (y < bbox.top || y > bbox.top + bbox.height) return;
     ctx.save();
-    ctx.strokeStyle = ctx.fillStyle = color("bad");
+    ctx.strokeStyle = color("bad");
     ctx.lineWidth = px;
     ctx.setLineDash([5 * px, 4 * px]);
     ctx.beginPath();
@@ -92,11 +101,7 @@
     ctx.textAlign = "left";
     ctx.textBaseline = "bottom";
     ctx.setLineDash([]);
-    ctx.lineWidth = 4 * px;
-    ctx.lineJoin = "round";
-    ctx.strokeStyle = color("panel");
-    ctx.strokeText(limit.label, bbox.left + 4 * px, y - 2 * px); // keeps it legible upon the data
-    ctx.fillText(limit.label, bbox.left + 4 * px, y - 2 * px);
+    write(ctx, limit.label, bbox.left + 4 * px, y - 2 * px, "bad");
     ctx.restore();
   }
 
@@ -328,12 +333,13 @@
           for (const m of marks) {
             const at = u.valToPos(Math.log10(m.value), "x", true);
             if (at < bbox.left - px || at > right + px) continue;
-            // A label begins at its line. Where an earlier one reaches over
+            // A label stands beside its line. Where an earlier one reaches over
             // it, the line starts beneath that one.
-            const width = ctx.measureText(m.label).width, left = Math.min(at + 5 * px, right + 12 * px - width);
+            const width = ctx.measureText(m.label).width, fits = at + 5 * px + width <= right + 12 * px;
+            const left = fits ? at + 5 * px : at - 5 * px - width;
             const row = placed.reduce((r, p) => p.end + 6 * px > Math.min(at, left) ? Math.max(r, p.row + 1) : r, 0);
-            placed.push({ end: left + width, row });
             const base = bbox.top - (line * (rows - row) - 9) * px, bottom = bbox.top + bbox.height;
+            placed.push({ end: left + width, row, left, base, m });
             ctx.strokeStyle = color(m.color);
             ctx.lineWidth = 1.5 * px;
             ctx.setLineDash(m.dashed ? [5 * px, 4 * px] : []);
@@ -341,9 +347,9 @@
             ctx.moveTo(at, base - 9 * px);
             ctx.lineTo(at, bottom);
             ctx.stroke();
-            ctx.fillStyle = color(m.dashed ? "bad" : "ink");
-            ctx.fillText(m.label, left, base);
           }
+          ctx.setLineDash([]);
+          for (const { m, left, base } of placed) write(ctx, m.label, left, base, m.dashed ? "bad" : "ink");
           ctx.restore();
         }],
         setCursor: [(u) => {

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
+)
+
+// The environment variables from which clean-up takes what opens the User/Org
+// API, where no scenario says it.
+const (
+	adminKeyEnv      = "LOADTEST_ADMIN_API_KEY" //nolint:gosec // a name, not a secret
+	adminEmailEnv    = "LOADTEST_ADMIN_EMAIL"
+	adminPasswordEnv = "LOADTEST_ADMIN_PASSWORD" //nolint:gosec // a name, not a secret
+)
+
+func cleanupCommand() *cobra.Command {
+	var run, output, scenario string
+	cmd := &cobra.Command{
+		Use:   "cleanup --run ID",
+		Short: "Remove what a run left on the platform",
+		Long: `Cleanup finishes the work of a run that was killed: it reads the run's ledger and
+removes the organizations, users and keys that still exist. Doing it twice is
+no error.
+
+The credentials of the User/Org API come from the run's scenario (--config), or
+from the environment: ` + adminKeyEnv + `, or ` + adminEmailEnv + ` and
+` + adminPasswordEnv + `.`,
+		Example: `  loadtest cleanup --run 20261123-101500-4f2a --config scenario.yaml`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if run == "" {
+				return usageError{errors.New("which run? say --run ID; the IDs are the folders in " + output)}
+			}
+			ledgers, err := findLedgers(output, run)
+			if err != nil {
+				return err
+			}
+			conn, admin := platform.Connection{}, adminFromEnv()
+			if scenario != "" {
+				s, _, err := loadScenario(scenario, cmd.InOrStdin())
+				if err != nil {
+					return err
+				}
+				conn, admin = worker.UserOrg(s)
+			}
+			var errs []error
+			for _, path := range ledgers {
+				errs = append(errs, cleanLedger(cmd, path, conn, admin))
+			}
+			return errors.Join(errs...)
+		},
+	}
+	cmd.Flags().StringVar(&run, "run", "", "ID of the run")
+	cmd.Flags().StringVar(&output, "output-dir", defaultOutput, "folder in which the run has its folder")
+	cmd.Flags().StringVar(&scenario, "config", "", "the run's scenario, for the address and credentials of the User/Org API")
+	return cmd
+}
+
+func adminFromEnv() platform.Admin {
+	return platform.Admin{
+		Key:   secret.New(os.Getenv(adminKeyEnv)),
+		Email: os.Getenv(adminEmailEnv), Password: secret.New(os.Getenv(adminPasswordEnv)),
+	}
+}
+
+// findLedgers returns the ledgers of a run, one a worker.
+func findLedgers(output, run string) ([]string, error) {
+	if run != filepath.Base(run) || strings.ContainsAny(run, `*?[\`) {
+		return nil, usageError{fmt.Errorf("%q is not the ID of a run", run)}
+	}
+	ledgers, err := filepath.Glob(filepath.Join(output, run, "ledger*.jsonl"))
+	if err != nil || len(ledgers) == 0 {
+		return nil, usageError{fmt.Errorf("there is no ledger of run %s in %s: say --output-dir if the run used another folder; a run with keys of its own has none, and nothing to remove", run, output)}
+	}
+	slices.Sort(ledgers)
+	return ledgers, nil
+}
+
+func cleanLedger(cmd *cobra.Command, path string, conn platform.Connection, admin platform.Admin) error {
+	out := cmd.OutOrStdout()
+	book, err := ledger.Open(path)
+	if err != nil {
+		return usageError{err}
+	}
+	defer func() { _ = book.Close() }() // everything in it is synced
+	head := book.Header()
+	outstanding := ledger.Count(book.Outstanding())
+	switch {
+	case outstanding == 0:
+		_, err := fmt.Fprintf(out, "run %s left nothing behind\n", head.RunID)
+		return err
+	case head.Embedded:
+		_, err := fmt.Fprintf(out, "run %s used the embedded platform, which is gone, and its tenants with it\n", head.RunID)
+		return err
+	}
+	if conn.BaseURL == "" {
+		conn.BaseURL = head.UserOrgURL
+	}
+	tenancy, err := platform.NewTenancy(conn, admin)
+	if err != nil {
+		return usageError{fmt.Errorf("%w: give the run's scenario with --config, or set %s, or %s and %s", err, adminKeyEnv, adminEmailEnv, adminPasswordEnv)}
+	}
+	defer func() { _ = tenancy.Close(context.WithoutCancel(cmd.Context())) }() // a token more or less; it expires
+	report := worker.RemoveTenants(cmd.Context(), tenancy, book)
+	_, _ = fmt.Fprintf(out, "run %s: removed %s, %s and %s in %s\n", head.RunID,
+		human.Plural(report.DeletedOrgs, "organization"), human.Plural(report.DeletedUsers, "user"),
+		human.Plural(report.DeletedKeys+report.RevokedKeys, "key"), human.Duration(report.Duration))
+	if report.Suspended > 0 {
+		_, _ = fmt.Fprintf(out, "suspended %d users and organizations, which this platform cannot delete\n", report.Suspended)
+	}
+	for _, note := range report.Notes {
+		_, _ = fmt.Fprintf(out, "  %s\n", note)
+	}
+	if report.Status != "done" {
+		return fmt.Errorf("%d things remain on %s: mend the cause and say it again", report.Remaining, conn.BaseURL)
+	}
+	return nil
+}

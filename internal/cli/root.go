@@ -1,0 +1,96 @@
+// Package cli is the command line: it reads flags and files, wires the
+// packages together and turns what happened into an exit code.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Streams are where the command reads and writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Run executes the command line args (without the program's name) and returns
+// the exit code. version is what `loadtest version` prints.
+func Run(ctx context.Context, version string, args []string, io Streams) int {
+	root := rootCommand(version)
+	root.SetArgs(args)
+	root.SetIn(io.In)
+	root.SetOut(io.Out)
+	root.SetErr(io.Err)
+	err := root.ExecuteContext(ctx)
+	var verdict verdictError
+	if err != nil && !errors.As(err, &verdict) {
+		fmt.Fprintf(io.Err, "loadtest: %v\n", err)
+	}
+	return exitCode(err)
+}
+
+func rootCommand(version string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "loadtest",
+		Short: "Load tests for AI platforms with many tenants",
+		Long: `loadtest creates organizations, users and API keys on an AI platform, lets the
+users ask questions the way people do, measures every answer, removes what it
+created, and says whether the platform kept its promises.
+
+  loadtest run scenario.yaml        the main job; without targets, against an embedded platform
+  loadtest scenario init            a scenario to start from
+
+Exit codes: 0 fine · 1 the tool failed · 2 bad input · 99 a threshold was crossed · 130 interrupted`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("there is no command %q; see loadtest --help", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
+	root.AddCommand(runCommand(version), cleanupCommand(), reportCommand(), scenarioCommand(), platformCommand(), versionCommand(version))
+	for _, c := range root.Commands() {
+		usageArgs(c)
+	}
+	return root
+}
+
+// usageArgs makes every complaint about arguments a usage error.
+func usageArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		usageArgs(sub)
+	}
+}
+
+func versionCommand(version string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			t := tool(version)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "loadtest %s (%s, %s/%s)\n", t.Version, t.Go, t.OS, t.Arch)
+			return err
+		},
+	}
+}

@@ -1,0 +1,334 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/term"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
+)
+
+// defaultOutput is where runs are kept, a folder each.
+const defaultOutput = "loadtest-results"
+
+// The files of a run, in its folder.
+const (
+	resultFile = "result.json"
+	reportFile = "report.html"
+	logFile    = "run.log"
+)
+
+func runCommand(version string) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "run SCENARIO",
+		Short: "Run a scenario on this machine",
+		Long: `Run creates the scenario's tenants, lets their users ask questions, measures
+every answer, and removes the tenants again. A scenario without targets runs
+against an embedded, simulated platform.
+
+It leaves a folder with result.json, report.html and run.log, and prints the
+verdict. Ctrl-C ends the run in order: what was measured is kept, the tenants
+are removed. A second Ctrl-C ends it at once; then loadtest cleanup --run ID
+removes what is left.`,
+		Example: `  loadtest run configs/examples/smoke.yaml
+  loadtest run - < scenario.yaml`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := &localRun{
+				version: version, output: output,
+				in: cmd.InOrStdin(), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(),
+			}
+			return r.run(cmd.Context(), args[0])
+		},
+	}
+	cmd.Flags().StringVar(&output, "output-dir", defaultOutput, "folder in which the run gets a folder of its own")
+	return cmd
+}
+
+// localRun is one `loadtest run`.
+type localRun struct {
+	version  string
+	output   string
+	in       io.Reader
+	out, err io.Writer
+
+	id     string
+	folder string
+	log    *zap.Logger
+	screen *live.Log // stderr, kept out of the live view's way
+}
+
+func (r *localRun) run(ctx context.Context, path string) error {
+	scenario, sum, err := loadScenario(path, r.in)
+	if err != nil {
+		return err
+	}
+	r.screen = live.NewLog(r.err)
+	for _, w := range scenario.Warnings() {
+		fmt.Fprintf(r.screen, "warning: %s\n", w)
+	}
+	for _, u := range scenario.Unsupported() {
+		fmt.Fprintf(r.screen, "warning: %s\n", u)
+	}
+	if err := r.prepare(scenario); err != nil {
+		return err
+	}
+	defer func() { _ = r.log.Sync() }() // stderr of a log file: nothing to do about it
+
+	embedded := scenario.Spec.Targets.Embedded()
+	if embedded {
+		stop, err := r.startPlatform(scenario)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	w, err := worker.New(worker.Options{
+		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Workers: 1,
+		Embedded: embedded, Tool: tool(r.version), Log: r.log,
+	})
+	if err != nil {
+		return usageError{err}
+	}
+	fmt.Fprintf(r.screen, "run %s, seed %d\n", r.id, *scenario.Spec.Seed)
+	bundle, runErr := r.watch(ctx, scenario, w)
+	return errors.Join(r.keep(scenario, bundle), outcome(bundle, runErr))
+}
+
+// loadScenario reads the file, or standard input if it is called "-".
+func loadScenario(path string, stdin io.Reader) (*config.Scenario, string, error) {
+	name := path
+	var data []byte
+	var err error
+	if path == "-" {
+		name = "standard input"
+		data, err = io.ReadAll(stdin)
+	} else {
+		data, err = os.ReadFile(path) //nolint:gosec // the user names the file
+	}
+	if err != nil {
+		return nil, "", usageError{fmt.Errorf("read the scenario: %w", err)}
+	}
+	s, err := config.Parse(name, data, os.LookupEnv)
+	if err != nil {
+		return nil, "", err
+	}
+	sum := sha256.Sum256(data)
+	return s, hex.EncodeToString(sum[:]), nil
+}
+
+// prepare settles the run's name and seed, and makes its folder and log: what
+// cannot be written is found out before anything is created anywhere.
+func (r *localRun) prepare(s *config.Scenario) error {
+	r.id = s.Metadata.TestRunID
+	if r.id == "" {
+		r.id = time.Now().UTC().Format("20060102-150405") + "-" + randomHex(2)
+	}
+	if s.Spec.Seed == nil {
+		seed := randomSeed()
+		s.Spec.Seed = &seed
+	}
+	r.folder = filepath.Join(r.output, r.id)
+	if err := os.MkdirAll(r.output, 0o755); err != nil { //nolint:gosec // a folder of results; the files inside are 0600
+		return usageError{fmt.Errorf("make the output folder: %w; choose another with --output-dir", err)}
+	}
+	if err := os.Mkdir(r.folder, 0o755); err != nil { //nolint:gosec // as above
+		if errors.Is(err, os.ErrExist) {
+			return usageError{fmt.Errorf("the folder %s exists already: a run's results are never overwritten; choose another metadata.testRunId or --output-dir", r.folder)}
+		}
+		return usageError{fmt.Errorf("make the run's folder: %w; choose another with --output-dir", err)}
+	}
+	var err error
+	if r.log, err = newLog(filepath.Join(r.folder, logFile), s.Spec.Advanced.Debug, r.id); err != nil {
+		return usageError{fmt.Errorf("open the log: %w; choose another folder with --output-dir", err)}
+	}
+	return nil
+}
+
+// startPlatform starts the embedded platform and makes it the target.
+func (r *localRun) startPlatform(s *config.Scenario) (stop func(), err error) {
+	prices := worker.Prices(s)
+	p, err := platformsim.New(platformsim.Options{Seed: *s.Spec.Seed, Cost: prices.Cost})
+	if err != nil {
+		return nil, fmt.Errorf("prepare the embedded platform: %w", err)
+	}
+	if err := p.Start(platformsim.Listen{}); err != nil {
+		return nil, fmt.Errorf("start the embedded platform: %w", err)
+	}
+	s.Spec.Targets.APIRouterURL, s.Spec.Targets.UserOrgURL, s.Spec.Targets.AdminAPIKey = p.RouterURL(), p.UserOrgURL(), p.AdminKey()
+	fmt.Fprintf(r.screen, "no targets in the scenario: using the embedded, simulated platform\n")
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := p.Close(ctx); err != nil {
+			r.log.Warn("the embedded platform did not stop cleanly", zap.Error(err))
+		}
+	}, nil
+}
+
+// watch carries the run out under the live view.
+func (r *localRun) watch(ctx context.Context, s *config.Scenario, w *worker.Worker) (*export.Bundle, error) {
+	// A signal cancels ctx without saying why; the run wants to know.
+	signalled := ctx
+	ctx, interrupt := context.WithCancelCause(context.WithoutCancel(signalled))
+	defer interrupt(nil)
+	defer context.AfterFunc(signalled, func() { interrupt(worker.ErrInterrupted) })()
+
+	viewing, stopView := context.WithCancel(context.Background())
+	var view sync.WaitGroup
+	// The owner waits for the view, so that it restores the terminal.
+	defer view.Wait()
+	defer stopView()
+	keyboard, _ := r.in.(*os.File)
+	pressed := 0
+	view.Go(func() {
+		err := live.Run(viewing, live.Options{
+			Snapshot: w.Snapshot,
+			Interrupt: func() { // in raw mode Ctrl-C is a key and no signal
+				if pressed++; pressed > 1 {
+					stopView()
+					return
+				}
+				interrupt(worker.ErrInterrupted)
+			},
+			Title: s.Metadata.Name, Out: r.err, In: keyboard, Color: colored(r.err), Log: r.screen,
+		})
+		if err != nil {
+			r.log.Warn("the live view failed", zap.Error(err))
+		}
+		if pressed > 1 {
+			fmt.Fprintf(r.err, "ended at once; remove what is left with: loadtest cleanup --run %s --output-dir %s\n", r.id, r.output)
+			os.Exit(exitInterrupted)
+		}
+	})
+	return w.Run(ctx)
+}
+
+// keep writes the result and the report and prints the summary. A disk that
+// takes no more must not cost the measurements: they go to the temporary
+// folder instead, and the summary is printed in any case.
+func (r *localRun) keep(s *config.Scenario, b *export.Bundle) error {
+	var page bytes.Buffer
+	drawErr := report.HTML(&page, b)
+	files, err := r.write(r.folder, b, page.Bytes())
+	if err != nil {
+		if dir, tempErr := os.MkdirTemp("", "loadtest-"+r.id+"-"); tempErr == nil {
+			more, tempErr := r.write(dir, b, page.Bytes())
+			files = append(files, more...)
+			if tempErr == nil {
+				err = fmt.Errorf("%w; the results are in %s instead", err, dir)
+			} else {
+				err = fmt.Errorf("%w; nor could they be kept in %s; the summary above is all there is", err, dir)
+			}
+		}
+	}
+	err = errors.Join(drawErr, err, r.exportTo(s, b, page.Bytes(), &files))
+	width := 80
+	if f, ok := r.out.(*os.File); ok {
+		if w, _, sizeErr := term.GetSize(int(f.Fd())); sizeErr == nil {
+			width = w
+		}
+	}
+	return errors.Join(report.Terminal(r.out, b, report.TerminalOptions{
+		Width: width, Color: colored(r.out), CostLimitMicroUSD: b.Run.CostLimitMicroUSD, Files: files,
+	}), err)
+}
+
+// write puts both files into dir, as far as possible, and returns those that are there.
+func (r *localRun) write(dir string, b *export.Bundle, page []byte) (files []string, err error) {
+	result := filepath.Join(dir, resultFile)
+	if err = export.Write(result, b); err == nil {
+		files = append(files, result)
+	}
+	if len(page) > 0 {
+		html := filepath.Join(dir, reportFile)
+		pageErr := export.WriteFile(html, page)
+		if pageErr == nil {
+			files = append(files, html)
+		}
+		err = errors.Join(err, pageErr)
+	}
+	return files, err
+}
+
+// exportTo copies the files to cleanup.exportResultsTo, if that is a folder.
+func (r *localRun) exportTo(s *config.Scenario, b *export.Bundle, page []byte, files *[]string) error {
+	dir, isFile := strings.CutPrefix(s.Spec.Cleanup.ExportResultsTo, "file://")
+	if !isFile {
+		return nil
+	}
+	dir = strings.NewReplacer("{testRunId}", r.id, "{name}", s.Metadata.Name,
+		"{timestamp}", b.Run.Started.UTC().Format("20060102T150405Z")).Replace(dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the user names the folder
+		return fmt.Errorf("export the results: %w", err)
+	}
+	more, err := r.write(dir, b, page)
+	*files = append(*files, more...)
+	if err != nil {
+		return fmt.Errorf("export the results: %w", err)
+	}
+	return nil
+}
+
+// outcome turns the verdict into the exit code.
+func outcome(b *export.Bundle, err error) error {
+	switch b.Verdict.Status {
+	case verdict.Passed:
+		return nil
+	case verdict.Failed:
+		return verdictError{exitThreshold}
+	case verdict.Interrupted:
+		return verdictError{exitInterrupted}
+	default:
+		if err == nil {
+			err = errors.New("the run could not be carried out")
+		}
+		return err
+	}
+}
+
+// tool describes this program.
+func tool(version string) export.Tool {
+	return export.Tool{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.GOMAXPROCS(0)}
+}
+
+// colored reports whether w is a terminal that wants colours.
+func colored(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+}
+
+func randomSeed() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])                        // never fails, by its documentation
+	return binary.LittleEndian.Uint64(b[:]) >> 11 // exact in JSON and in every spreadsheet
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // as above
+	return hex.EncodeToString(b)
+}

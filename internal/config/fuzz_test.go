@@ -1,0 +1,49 @@
+package config_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+)
+
+// FuzzParse asserts that no file panics or is accepted half: either there are
+// faults, which can be printed and do not show the environment, or there is a
+// scenario, which can be explained.
+func FuzzParse(f *testing.F) {
+	for _, pattern := range []string{"../../configs/examples/*.yaml", "starters/*.yaml", "testdata/*.yaml", "testdata/faults/*.yaml"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil || len(paths) == 0 {
+			f.Fatalf("no files match %s (%v)", pattern, err)
+		}
+		for _, path := range paths {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	const value = "val-2739-ue"
+	getenv := func(name string) (string, bool) { return value, len(name) < 6 }
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, _, err := config.ParseDocuments("fuzz.yaml", data, getenv)
+		if err != nil {
+			if text := err.Error(); strings.Contains(text, value) && !bytes.Contains(data, []byte(value)) {
+				t.Errorf("the faults show a value of the environment:\n%s", text)
+			}
+			return
+		}
+		if s == nil {
+			return
+		}
+		var out bytes.Buffer
+		if err := config.Explain(&out, s); err != nil {
+			t.Error(err)
+		}
+		s.Unsupported()
+	})
+}

@@ -1,0 +1,70 @@
+package config
+
+import "strings"
+
+// Unsupported is a field that the file sets and that has no effect yet.
+type Unsupported struct {
+	Path     string // such as spec.testTypes
+	Sentence string // what happens instead
+}
+
+// unsupported is the list of what is accepted and does nothing yet. A row
+// goes when its feature comes. when says whether the file asks for more than
+// there is; nil means that giving the field at all does.
+var unsupported = []struct {
+	path     string
+	sentence string
+	when     func(*Spec) bool
+}{
+	{"spec.organizations.distribution", "one process runs all organizations, so they are not spread",
+		func(s *Spec) bool { return s.Organizations.Distribution != Even }},
+	{"spec.loadPattern.type", "the phases are run as they are written: the shapes spike, wave, sustained and step are not made yet",
+		func(s *Spec) bool { return strings.Contains("spike wave sustained step", string(s.LoadPattern.Type)) }},
+	{"spec.loadPattern.arrival", "users wait for their answers: open arrivals do not exist yet",
+		func(s *Spec) bool { return s.LoadPattern.Arrival.Model == Open }},
+	{"spec.testTypes", "all requests are of one kind: test types do not exist yet", nil},
+	{"spec.modelTargeting", "models are chosen by modelPreferences: model targeting does not exist yet",
+		func(s *Spec) bool { return s.ModelTargeting.Enabled }},
+	{"spec.documentLibrary", "no documents are read: the document library does not exist yet",
+		func(s *Spec) bool { return s.DocumentLibrary.Enabled }},
+	{"spec.cacheSalt.validation", "salts are sent, but whether they keep tenants apart is not tested yet",
+		func(s *Spec) bool { return s.CacheSalt.Validation.Enabled }},
+	{"spec.scenarioMix", "TestScenarios are checked and not run yet: users ask questions", nil},
+	{"spec.workers", "this process is the only worker: several do not exist yet", nil},
+	{"spec.targets.budgetServiceUrl", "budgets are set through userOrgUrl: the budget service is not called yet", nil},
+	{"spec.metrics", "nothing is exported while the run lasts: the result file has all measurements", nil},
+	{"spec.limits.maxRequestsPerUser", "the number of requests per user is not limited yet", nil},
+	{"spec.limits.maxRequestsPerSecond", "the rate of requests is not limited yet", nil},
+	{"spec.limits.maxConcurrentReqs", "the number of requests under way is not limited yet, except by the number of users", nil},
+	{"spec.cleanup.retainMetrics", "no metrics are pushed yet, so none are removed",
+		func(s *Spec) bool { return !s.Cleanup.RetainMetrics }},
+	{"spec.cleanup.exportResultsTo", "results go to local files: S3 is not supported yet",
+		func(s *Spec) bool { return strings.HasPrefix(s.Cleanup.ExportResultsTo, "s3://") }},
+	{"spec.advanced.chaos", "no faults are made on purpose: chaos does not exist yet",
+		func(s *Spec) bool { return s.Advanced.Chaos.Enabled }},
+}
+
+// Unsupported returns what the file asks for and does not get yet, in the
+// order of the format.
+func (s *Scenario) Unsupported() []Unsupported {
+	var out []Unsupported
+	for _, u := range unsupported {
+		if s.gave(u.path) && (u.when == nil || u.when(&s.Spec)) {
+			out = append(out, Unsupported{u.path, u.sentence})
+		}
+	}
+	return out
+}
+
+// gave reports whether the file gave a field or anything in it.
+func (s *Scenario) gave(path string) bool {
+	if s.set[path] {
+		return true
+	}
+	for p := range s.set {
+		if rest, inside := strings.CutPrefix(p, path); inside && strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "[") && inside {
+			return true
+		}
+	}
+	return false
+}

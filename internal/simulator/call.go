@@ -1,0 +1,84 @@
+package simulator
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+)
+
+// Asker puts one question and reads the whole answer into c.Exchange. The
+// error, if any, is a [*platform.Error] or wraps [ErrNotSent]. Cancelling ctx
+// breaks the answer off.
+type Asker interface {
+	Ask(ctx context.Context, c *Call) error
+}
+
+// AskerFunc lets a function be an Asker.
+type AskerFunc func(ctx context.Context, c *Call) error
+
+// Ask implements [Asker].
+func (f AskerFunc) Ask(ctx context.Context, c *Call) error { return f(ctx, c) }
+
+// ErrNotSent marks errors of questions that were held back on this side: by an
+// open circuit, or by a limit. Nothing went to the platform.
+var ErrNotSent = errors.New("the request was not sent")
+
+// Call is one question on its way, with everything that its records will say
+// about it. A user has one and uses it again for every question.
+type Call struct {
+	Request  platform.Request
+	Exchange platform.Exchange
+
+	Org       string
+	User      string
+	UserIndex int
+	Session   int // 0-based, per user
+	Turn      int // 0-based, within a conversation
+	Attempt   int // 1 for the first try; Retry counts on
+	Strategy  string
+	TestType  string
+
+	// Scheduled is when the request is meant to leave; Phase and Measured
+	// belong to that moment. Schedule sets all three.
+	Scheduled time.Duration
+	Phase     string
+	Measured  bool
+
+	// Rand is for decisions on the way, such as how long to back off. It is
+	// the user's own, and apart from the one that makes his questions.
+	Rand *rand.Rand
+
+	// Leaving is done as soon as the user should begin nothing new, while the
+	// answer being read may still be finished. Nil means never.
+	Leaving context.Context
+
+	// PhaseAt tells which phase a moment belongs to. Nil leaves Phase and
+	// Measured as they are.
+	PhaseAt func(offset time.Duration) (name string, measured bool)
+
+	verdict verdict
+}
+
+// verdict tells the recorder whether a failed attempt will be repeated.
+type verdict interface {
+	again(c *Call, err error) bool
+}
+
+// Schedule sets the moment at which the request is meant to leave.
+func (c *Call) Schedule(at time.Duration) {
+	c.Scheduled = at
+	if c.PhaseAt != nil {
+		c.Phase, c.Measured = c.PhaseAt(at)
+	}
+}
+
+// final reports whether err, which may be nil, is the last word on c.
+func (c *Call) final(err error) bool {
+	return err == nil || c.verdict == nil || !c.verdict.again(c, err)
+}
+
+// leaving reports whether the user should begin nothing new.
+func (c *Call) leaving() bool { return c.Leaving != nil && c.Leaving.Err() != nil }

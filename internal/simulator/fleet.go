@@ -1,0 +1,431 @@
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
+)
+
+// Options describe a fleet.
+type Options struct {
+	// RunID begins every X-Request-Id: run id, user index and a counter.
+	RunID string
+	// Seed is the run's; with it, everything random can be repeated.
+	Seed uint64
+	// Users is the population. Who of them works is up to the pattern.
+	Users []Identity
+	// Script is what each of them does.
+	Script Script
+	// Pattern says how many are wanted when; its time begins with Run.
+	Pattern loadpattern.Pattern
+	// Asker takes the questions, from many goroutines at once.
+	Asker Asker
+	// Epoch is the moment that all offsets count from, with its monotonic
+	// reading. The client, the Recorder and Retry must count from the same
+	// one. Zero means the call of New.
+	Epoch time.Time
+	// Tick is how often wanted and actual numbers are compared; 0 means 50 ms.
+	// Ticks follow an absolute schedule and do not drift.
+	Tick time.Duration
+	// Grace is how long a user who is no longer wanted may go on reading the
+	// answer that is under way; 0 means 30 s. Then it is cancelled.
+	Grace time.Duration
+	// InterruptGrace is the same when Run's context is cancelled; 0 means 1 s.
+	InterruptGrace time.Duration
+	// Watch is told what happens.
+	Watch Watch
+}
+
+// Watch are functions told of what happens in a fleet. Any may be nil. They
+// must be quick; all but Tick are called from many goroutines at once.
+type Watch struct {
+	// Tick is called at every tick, and once when the load is over.
+	Tick func(Tick)
+	// Thought is called with every think time, before it passes.
+	Thought func(time.Duration)
+	// Question is called with every question and the time it took to make.
+	Question func(q questions.Question, took time.Duration)
+	// Session is called whenever a session ends.
+	Session func(SessionEnd)
+}
+
+// Tick is the state of a fleet at a moment.
+type Tick struct {
+	Offset time.Duration // from the epoch
+	Phase  string
+	// Wanted users are what the pattern asks for, Active ones are at work.
+	// They differ for long only if the population is too small or has finished.
+	Wanted, Active int
+	// Leaving users are reading their last answer and not counted as Active.
+	Leaving int
+	// Shed is how many questions were held back so far; see [ErrNotSent].
+	Shed uint64
+}
+
+// PhaseRun is a phase as it ran.
+type PhaseRun struct {
+	Name       string
+	Start, End time.Duration // offsets from the epoch; End is 0 while it lasts
+	Measured   bool
+	Target     int
+	// Wanted and Active are the highest numbers seen at a tick. An Active
+	// below Wanted says that the load was less than asked for.
+	Wanted, Active int
+}
+
+// Fleet is a population of users and the reconciler that sends them to work
+// and home again. Make one with [New], and run it once.
+type Fleet struct {
+	opt    Options
+	script *compiled
+	roster []*member // in the order in which they are called to work
+	exits  chan *member
+	stop   chan struct{}
+	once   sync.Once
+	cause  error // why Stop was called; read after stop is closed
+
+	begin  atomic.Int64 // offset at which the pattern's time began
+	active atomic.Int64
+	phase  atomic.Pointer[string]
+	shed   atomic.Uint64
+
+	mu     sync.Mutex
+	phases []PhaseRun
+}
+
+// member is a user as the reconciler sees him; only Run touches it.
+type member struct {
+	*user
+	state    state
+	goHome   context.CancelCauseFunc // asks him to begin nothing new
+	cut      context.CancelCauseFunc // breaks his answer off
+	deadline *time.Timer             // will call cut
+	by       time.Time               // when
+	done     bool                    // he has done all he will ever do; set before he exits
+}
+
+type state uint8
+
+const (
+	idle state = iota
+	working
+	leaving
+	finished // has done all he will ever do
+)
+
+var errRetired = errors.New("the load pattern wants fewer users")
+
+// New returns a fleet, or everything that is wrong with the options.
+func New(o Options) (*Fleet, error) {
+	var errs []error
+	if len(o.Users) == 0 {
+		errs = append(errs, errors.New("there are no users"))
+	}
+	if o.Pattern == nil {
+		errs = append(errs, errors.New("there is no load pattern"))
+	} else if phases, ok := o.Pattern.(loadpattern.Phases); ok {
+		errs = append(errs, phases.Check())
+	} else if o.Pattern.Peak() < 1 {
+		errs = append(errs, errors.New("the load pattern never wants a user"))
+	}
+	if o.Asker == nil {
+		errs = append(errs, errors.New("there is nobody to ask"))
+	}
+	errs = append(errs, o.Script.Check())
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("the simulation cannot start: %w", err)
+	}
+	if o.Epoch.IsZero() {
+		o.Epoch = time.Now()
+	}
+	if o.Tick <= 0 {
+		o.Tick = 50 * time.Millisecond
+	}
+	if o.Grace <= 0 {
+		o.Grace = 30 * time.Second
+	}
+	if o.InterruptGrace <= 0 {
+		o.InterruptGrace = time.Second
+	}
+	f := &Fleet{
+		opt:    o,
+		script: compile(o.Script),
+		exits:  make(chan *member, len(o.Users)),
+		stop:   make(chan struct{}),
+	}
+	f.phase.Store(new(string))
+	for _, id := range interleave(o.Users) {
+		f.roster = append(f.roster, &member{user: newUser(f, id)})
+	}
+	return f, nil
+}
+
+// interleave puts the users in the order in which they are called: the first
+// of every org, and then such that at any time all orgs have about the same
+// share of their users at work.
+func interleave(users []Identity) []Identity {
+	type place struct {
+		id         Identity
+		rank, size int
+	}
+	sizes := map[int]int{}
+	places := make([]place, len(users))
+	for i, id := range users {
+		places[i] = place{id: id, rank: sizes[id.OrgIndex]}
+		sizes[id.OrgIndex]++
+	}
+	for i := range places {
+		places[i].size = sizes[places[i].id.OrgIndex]
+	}
+	slices.SortStableFunc(places, func(a, b place) int {
+		if d := a.rank*b.size - b.rank*a.size; d != 0 {
+			return d
+		}
+		return a.id.OrgIndex - b.id.OrgIndex
+	})
+	out := make([]Identity, len(places))
+	for i, p := range places {
+		out[i] = p.id
+	}
+	return out
+}
+
+// Run keeps as many users at work as the pattern wants, until it is done, all
+// users have finished, [Fleet.Stop] is called or ctx is cancelled, and returns
+// when every user has gone home. The error is nil if the load ran its course,
+// else the cause of the stop or of the cancellation.
+func (f *Fleet) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-f.stop:
+		return f.cause
+	default:
+	}
+	begin := f.now()
+	f.begin.Store(int64(begin))
+	f.enter(0, begin)
+
+	// Answers outlive ctx by the grace, so they are not cancelled with it.
+	answers := context.WithoutCancel(ctx)
+	ticker := time.NewTicker(f.opt.Tick)
+	defer ticker.Stop()
+
+	var (
+		reason      error
+		over        bool
+		stop        = f.stop
+		interrupted = ctx.Done()
+	)
+	sendHome := func(why error, grace time.Duration) {
+		over = true
+		for _, m := range f.roster {
+			m.leave(why, grace)
+		}
+	}
+	for ticked := true; ; {
+		if now := f.now(); !over {
+			wanted, phase, done := f.opt.Pattern.At(now - begin)
+			f.enter(phase, begin)
+			if done {
+				sendHome(errRetired, f.opt.Grace)
+			} else {
+				f.reconcile(answers, wanted)
+			}
+		}
+		n := f.census()
+		f.active.Store(int64(n[working]))
+		gone := n[working]+n[leaving] == 0 && (over || n[idle] == 0)
+		if ticked || gone {
+			f.observe(n, over)
+		}
+		if gone {
+			f.leaveLastPhase()
+			return reason
+		}
+		ticked = false
+		select {
+		case <-ticker.C:
+			ticked = true
+		case m := <-f.exits:
+			m.home()
+		case <-stop:
+			stop = nil
+			if !over {
+				reason = f.cause
+			}
+			sendHome(f.cause, f.opt.Grace)
+		case <-interrupted:
+			interrupted = nil
+			if !over {
+				reason = context.Cause(ctx)
+			}
+			sendHome(context.Cause(ctx), f.opt.InterruptGrace)
+		}
+	}
+}
+
+// Stop ends the load gracefully: users begin nothing new and finish the answer
+// that they are reading within the grace time. Run returns cause. Only the
+// first call counts; it does not wait.
+func (f *Fleet) Stop(cause error) {
+	f.once.Do(func() {
+		f.cause = cause
+		close(f.stop)
+	})
+}
+
+// Active is the number of users at work, without those about to leave.
+func (f *Fleet) Active() int { return int(f.active.Load()) }
+
+// Phase is the name of the current phase, or the last one.
+func (f *Fleet) Phase() string { return *f.phase.Load() }
+
+// Shed is the number of questions that were held back on this side: no
+// requests, therefore in no record.
+func (f *Fleet) Shed() uint64 { return f.shed.Load() }
+
+// Phases are the phases that have begun so far.
+func (f *Fleet) Phases() []PhaseRun {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.phases)
+}
+
+func (f *Fleet) now() time.Duration { return time.Since(f.opt.Epoch) }
+
+// phaseAt names the phase of a moment.
+func (f *Fleet) phaseAt(offset time.Duration) (name string, measured bool) {
+	_, i, _ := f.opt.Pattern.At(offset - time.Duration(f.begin.Load()))
+	p := f.opt.Pattern.Phase(i)
+	return p.Name, p.Measure
+}
+
+// overAt reports whether the pattern is done at a moment, even if no tick has
+// noticed yet.
+func (f *Fleet) overAt(offset time.Duration) bool {
+	_, _, done := f.opt.Pattern.At(offset - time.Duration(f.begin.Load()))
+	return done
+}
+
+// reconcile brings the number of users at work to wanted, as far as there are
+// any: the first idle ones in the roster start, the last ones at work leave.
+func (f *Fleet) reconcile(answers context.Context, wanted int) {
+	missing := wanted - f.census()[working]
+	for i := 0; missing > 0 && i < len(f.roster); i++ {
+		if m := f.roster[i]; m.state == idle {
+			m.start(answers)
+			missing--
+		}
+	}
+	for i := len(f.roster) - 1; missing < 0 && i >= 0; i-- {
+		if m := f.roster[i]; m.state == working {
+			m.leave(errRetired, f.opt.Grace)
+			missing++
+		}
+	}
+}
+
+// census counts the users by state.
+func (f *Fleet) census() (n [finished + 1]int) {
+	for _, m := range f.roster {
+		n[m.state]++
+	}
+	return n
+}
+
+// start sends a user to work. What he does ends in f.exits.
+func (m *member) start(answers context.Context) {
+	ctx, cut := context.WithCancelCause(answers)
+	leave, goHome := context.WithCancelCause(ctx)
+	m.state, m.cut, m.goHome = working, cut, goHome
+	go func() {
+		m.done = m.work(ctx, leave)
+		m.fleet.exits <- m
+	}()
+}
+
+// leave asks a user who is at work to leave within grace; a second call can
+// only bring the deadline forward.
+func (m *member) leave(why error, grace time.Duration) {
+	if m.state != working && m.state != leaving {
+		return
+	}
+	by := time.Now().Add(grace)
+	switch {
+	case m.deadline == nil:
+		cut := m.cut
+		m.deadline = time.AfterFunc(grace, func() { cut(why) })
+	case by.Before(m.by):
+		m.deadline.Reset(grace)
+	default:
+		return
+	}
+	m.by, m.state = by, leaving
+	m.goHome(why)
+}
+
+// home is called when the user's goroutine has ended.
+func (m *member) home() {
+	if m.deadline != nil {
+		m.deadline.Stop()
+		m.deadline = nil
+	}
+	m.cut(nil)
+	m.state = idle
+	if m.done {
+		m.state = finished
+	}
+}
+
+// observe publishes the current numbers.
+func (f *Fleet) observe(n [finished + 1]int, over bool) {
+	now, wanted := f.now(), 0
+	if !over {
+		wanted, _, _ = f.opt.Pattern.At(now - time.Duration(f.begin.Load()))
+		f.mu.Lock()
+		last := &f.phases[len(f.phases)-1]
+		last.Wanted, last.Active = max(last.Wanted, wanted), max(last.Active, n[working])
+		f.mu.Unlock()
+	}
+	if f.opt.Watch.Tick != nil {
+		f.opt.Watch.Tick(Tick{Offset: now, Phase: f.Phase(), Wanted: wanted, Active: n[working], Leaving: n[leaving], Shed: f.Shed()})
+	}
+}
+
+// enter notes that phase i has been reached. Its beginning is the pattern's,
+// not that of the tick which noticed; phases that no tick saw are noted too.
+func (f *Fleet) enter(i int, begin time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n := len(f.phases); n <= i; n++ {
+		start := begin
+		if n > 0 {
+			last := &f.phases[n-1]
+			last.End = last.Start + f.opt.Pattern.Phase(n-1).Duration
+			start = last.End
+		}
+		p := f.opt.Pattern.Phase(n)
+		f.phases = append(f.phases, PhaseRun{Name: p.Name, Start: start, Measured: p.Measure, Target: p.Target})
+		f.phase.Store(&p.Name)
+	}
+}
+
+// leaveLastPhase notes the end of the load.
+func (f *Fleet) leaveLastPhase() {
+	now := f.now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := &f.phases[len(f.phases)-1]
+	last.End = now
+	if d := f.opt.Pattern.Phase(len(f.phases) - 1).Duration; d > 0 {
+		last.End = min(now, last.Start+d)
+	}
+}

@@ -1,0 +1,259 @@
+package simulator
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
+)
+
+// SessionEnd says why a session ended.
+type SessionEnd string
+
+// The reasons, as the metrics name them.
+const (
+	SessionCompleted SessionEnd = "completed" // all questions were asked
+	SessionTimeUp    SessionEnd = "time_up"   // its duration had passed
+	SessionRetired   SessionEnd = "retired"   // the user was no longer wanted, or the run ended
+	SessionErrors    SessionEnd = "errors"    // as many questions failed as the script allows
+)
+
+// briefly is the least time that a user whose question was held back stands
+// back too, lest one who never thinks should spin.
+const briefly = 100 * time.Millisecond
+
+// user is one simulated user. At most one goroutine works for him at a time;
+// what he is between two of them is here.
+type user struct {
+	Identity
+	fleet  *Fleet
+	script *compiled
+
+	loop     int           // sessions begun
+	began    time.Duration // when the first one did
+	asked    int           // questions, for their IDs
+	failures int           // questions that failed and were not to be ignored
+
+	rng  *rand.Rand // decides what the user does in this session
+	call Call
+	talk conversation
+	id   []byte // scratch
+
+	timer *time.Timer
+	free  time.Duration // when the user last became free to think and ask
+	fresh bool          // nothing asked since coming to work
+}
+
+func newUser(f *Fleet, id Identity) *user {
+	u := &user{Identity: id, fleet: f, script: f.script}
+	u.call = Call{
+		Org: id.Org, User: id.User, UserIndex: id.UserIndex, TestType: f.script.TestType,
+		PhaseAt: f.phaseAt,
+		// Loop −1 belongs to no session: what happens on the way must not
+		// change what the user asks next.
+		Rand: questions.Seed(f.opt.Seed, id.OrgIndex, id.UserIndex, -1),
+	}
+	u.call.Request = platform.Request{Endpoint: f.script.Endpoint, CacheSalt: f.script.Salt.For(id)}
+	return u
+}
+
+// work runs sessions until leaving is done or there are none left, and
+// reports whether the latter. Cancelling ctx breaks off the answer being read.
+func (u *user) work(ctx, leaving context.Context) (finished bool) {
+	u.call.Leaving = leaving
+	u.free, u.fresh = u.fleet.now(), true
+	defer u.talk.begin(0, 0)
+	for u.hasMore() {
+		if leaving.Err() != nil { // a session that asks nothing is none
+			return false
+		}
+		end := u.session(ctx)
+		if f := u.fleet.opt.Watch.Session; f != nil {
+			f(end)
+		}
+		switch end {
+		case SessionRetired:
+			return false
+		case SessionErrors:
+			return true
+		case SessionCompleted, SessionTimeUp:
+		}
+	}
+	return true
+}
+
+func (u *user) hasMore() bool {
+	l := u.script.Loop
+	return (l.Max == 0 || u.loop < l.Max) && (l.For == 0 || u.loop == 0 || u.free-u.began < l.For)
+}
+
+func (u *user) session(ctx context.Context) SessionEnd {
+	s := u.script
+	seed := u.loop
+	if s.Loop.SameSeed {
+		seed = 0
+	}
+	u.rng = questions.Seed(u.fleet.opt.Seed, u.OrgIndex, u.UserIndex, seed)
+	if u.loop == 0 {
+		u.began = u.free
+	}
+	u.call.Session = u.loop
+	u.loop++
+
+	total := s.questions.draw(u.rng)
+	end := time.Duration(math.MaxInt64)
+	if length := seconds(s.sessionLength, u.rng); length > 0 {
+		end = u.free + length
+	}
+	for asked := 0; asked < total; {
+		turns := 1
+		if s.MultiTurn > 0 && u.rng.Float64() < s.MultiTurn && s.Endpoint == platform.Chat {
+			turns = min(s.turns.draw(u.rng), total-asked)
+		}
+		question := u.invent(nil)
+		u.call.Request.Model = s.model(question, u.rng)
+		u.talk.begin(s.Context, s.MaxBody-envelope(u.call.Request.Model, u.call.Request.CacheSalt))
+		for turn := range turns {
+			if turn > 0 {
+				question = u.invent(&question)
+			}
+			due := u.free + u.pause()
+			// The first question is always asked, so that every session does something.
+			if asked > 0 && due >= end {
+				u.free = max(u.free, end)
+				return SessionTimeUp
+			}
+			if !u.sleepUntil(due) {
+				return SessionRetired
+			}
+			asked++
+			u.call.Turn = turn
+			if why := u.ask(ctx, question, due); why != "" {
+				return why
+			}
+		}
+	}
+	return SessionCompleted
+}
+
+// invent makes up a question, to follow up on another unless that is nil.
+func (u *user) invent(previous *questions.Question) (q questions.Question) {
+	watch := u.fleet.opt.Watch.Question
+	var start time.Time
+	if watch != nil {
+		start = time.Now()
+	}
+	if previous == nil {
+		q = u.script.Source.Next(u.rng)
+	} else {
+		q = questions.FollowUp(u.rng, *previous)
+	}
+	if watch != nil {
+		watch(q, time.Since(start))
+	}
+	return q
+}
+
+// pause draws the time to think before the next question. Nobody thinks
+// before the very first.
+func (u *user) pause() time.Duration {
+	think := seconds(u.script.think, u.rng)
+	if !u.fresh {
+		if f := u.fleet.opt.Watch.Thought; f != nil {
+			f(think)
+		}
+		return think
+	}
+	u.fresh = false
+	if u.script.Stagger {
+		return time.Duration(u.rng.Float64() * float64(think))
+	}
+	return 0
+}
+
+// sleepUntil waits for a moment, and reports whether the user is still wanted then.
+func (u *user) sleepUntil(due time.Duration) bool {
+	leaving := u.call.Leaving
+	if d := due - u.fleet.now(); d > 0 && leaving.Err() == nil {
+		if u.timer == nil {
+			u.timer = time.NewTimer(d)
+		} else {
+			u.timer.Reset(d)
+		}
+		select {
+		case <-u.timer.C:
+		case <-leaving.Done():
+			u.timer.Stop()
+		}
+	}
+	return leaving.Err() == nil && !u.fleet.overAt(due)
+}
+
+// ask puts one question, due at a moment. It returns why the session ends
+// with it, or nothing.
+func (u *user) ask(ctx context.Context, q questions.Question, due time.Duration) SessionEnd {
+	u.prepare(q)
+	u.call.Schedule(due)
+	err := u.fleet.opt.Asker.Ask(ctx, &u.call)
+	u.free = u.fleet.now()
+
+	if u.script.Endpoint == platform.Chat {
+		if err != nil {
+			u.talk.answer(nil)
+		} else {
+			u.talk.answer(u.call.Exchange.Answer)
+		}
+	}
+	var perr *platform.Error
+	switch isPlatform := errors.As(err, &perr); {
+	case err == nil:
+	case errors.Is(err, ErrNotSent):
+		u.fleet.shed.Add(1)
+		wait := briefly
+		if isPlatform { // an open circuit says for how long it will be
+			wait = max(wait, perr.RetryAfter)
+		}
+		u.free += wait
+	case ctx.Err() != nil:
+		return SessionRetired
+	case !isPlatform || !u.script.Ignore.Match(perr):
+		u.failures++
+		if u.failures == u.script.StopAfter {
+			return SessionErrors
+		}
+	}
+	return ""
+}
+
+// prepare fills in the request.
+func (u *user) prepare(q questions.Question) {
+	s, req := u.script, &u.call.Request
+	u.call.Strategy = q.Strategy
+	if s.Endpoint == platform.Chat {
+		req.Messages = u.talk.ask(q.Text)
+	} else {
+		req.Input = q.Text
+	}
+	// Drawn whether needed or not, so that one setting does not shift the
+	// random numbers behind another.
+	stream := u.rng.Float64() < s.StreamingRatio
+	tokens := int(math.Round(s.tokens.draw(u.rng)))
+	if s.Endpoint != platform.Embeddings {
+		req.Stream, req.MaxTokens = stream, tokens
+		if s.temperature != nil {
+			req.Temperature, req.HasTemperature = s.temperature.draw(u.rng), true
+		}
+	}
+	if n := len(u.Keys); n > 0 {
+		req.Key = u.Keys[u.asked%n]
+	}
+	u.id = append(append(u.id[:0], u.fleet.opt.RunID...), '-')
+	u.id = append(strconv.AppendInt(u.id, int64(u.UserIndex), 10), '-')
+	req.ID = string(strconv.AppendInt(u.id, int64(u.asked), 10))
+	u.asked++
+}

@@ -1,0 +1,130 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
+)
+
+// runLoad lets the users loose until the pattern is done, a limit is reached
+// or ctx ends.
+func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *export.Bundle) error {
+	epoch := time.Now()
+	client, err := platform.NewClient(w.job.router, epoch)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	asker, _ := w.stack(client)
+	pattern := w.job.pattern(len(users))
+	if peak := pattern.Peak(); peak > len(users) {
+		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, len(users))
+	}
+	fleet, err := simulator.New(simulator.Options{
+		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Pattern: pattern, Asker: asker, Epoch: epoch,
+		Watch: simulator.Watch{Tick: func(t simulator.Tick) {
+			w.collector.Observe(t.Offset, t.Active, t.Phase)
+			w.mu.Lock()
+			w.tick = t
+			w.mu.Unlock()
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.fleet, w.epoch = fleet, epoch
+	w.mu.Unlock()
+	b.Run.Started = epoch
+	w.setStage(live.Running)
+	w.Log.Info("load started", zap.Int("users", len(users)))
+
+	watched, stopWatching := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { w.watchLimits(watched, fleet, epoch) })
+	err = fleet.Run(ctx)
+	stopWatching()
+	watching.Wait()
+
+	w.describeLoad(b, fleet)
+	var exceeded *limits.Exceeded
+	switch {
+	case errors.As(err, &exceeded):
+		b.Stop = export.Stop{Reason: "limit", Detail: exceeded.Error()}
+	case err != nil:
+		return err
+	default:
+		b.Stop = export.Stop{Reason: "completed"}
+	}
+	w.Log.Info("load ended", zap.String("reason", b.Stop.Reason), zap.String("detail", b.Stop.Detail))
+	return nil
+}
+
+// watchLimits ends the load when a limit is reached.
+func (w *Worker) watchLimits(ctx context.Context, fleet *simulator.Fleet, epoch time.Time) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := w.job.limits.Check(w.collector.Totals(), time.Since(epoch)); err != nil {
+				w.Log.Warn("limit reached", zap.Error(err))
+				fleet.Stop(err)
+				return
+			}
+		}
+	}
+}
+
+// describeLoad says in the document how the load went.
+func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
+	b.Run.Duration = time.Since(b.Run.Started)
+	for _, p := range fleet.Phases() {
+		b.Phases = append(b.Phases, export.Phase{Name: p.Name, Start: p.Start, End: p.End, Measured: p.Measured, TargetUsers: p.Target})
+		if p.Measured {
+			b.Run.MeasuredDuration += p.End - p.Start
+		}
+		if p.Wanted > 0 && p.Active*10 < p.Wanted*9 {
+			w.warn("phase %s wanted %d active users and never had more than %d: the load was less than asked for", p.Name, p.Wanted, p.Active)
+		}
+	}
+	if shed := fleet.Shed(); shed > 0 {
+		w.warn("%d questions were held back while the platform was down (circuit breaker): they are no requests and in no number", shed)
+	}
+}
+
+// Snapshot is what the live view shows.
+func (w *Worker) Snapshot() live.Snapshot {
+	w.mu.Lock()
+	s := live.Snapshot{Stage: w.stage, Total: w.job.planned, CostLimitMicroUSD: w.job.limits.CostMicroUSD, Phases: len(w.job.phases)}
+	s.Warnings = append(s.Warnings, w.warnings...)
+	fleet, epoch, tick := w.fleet, w.epoch, w.tick
+	w.mu.Unlock()
+	if fleet == nil {
+		return s
+	}
+	s.Elapsed = time.Since(epoch)
+	s.Phase, s.Users, s.TargetUsers = tick.Phase, tick.Active, tick.Wanted
+	s.PhaseIndex = max(0, len(fleet.Phases())-1)
+	group := w.collector.Overall()
+	s.Totals, s.Latency, s.Errors = group.All, &group.Latency, group.Errors
+	return s
+}
+
+func (w *Worker) setStage(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stage = fmt.Sprintf(format, args...)
+}

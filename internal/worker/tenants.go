@@ -1,0 +1,171 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/bootstrap"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cleanup"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/plan"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
+)
+
+// tenants are the users of this worker, and the ledger of what was created
+// for them; nil if they brought their own keys.
+type tenants struct {
+	users  []simulator.Identity
+	ledger *ledger.Ledger
+}
+
+// tenants creates the planned tenants, or takes those that bring their keys.
+// On an error the ledger, if there is one, still says what exists.
+func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error) {
+	if !w.job.createTenants {
+		b.Orgs = w.job.ownOrgs
+		b.Cleanup = &export.Cleanup{Status: "unneeded"}
+		return &tenants{users: w.job.ownUsers}, nil
+	}
+	orgs := plan.ForWorker(plan.Make(w.job.plan), w.Worker)
+	for _, o := range orgs {
+		b.Orgs = append(b.Orgs, export.Org{Index: o.Index, Name: o.Name, Slug: o.Slug, Users: len(o.Users), BudgetMicroUSD: o.Budget.LimitMicroUSD})
+	}
+	book, err := ledger.Create(LedgerPath(w.Folder, w.Worker), ledger.Header{
+		RunID: w.RunID, Started: time.Now().UTC(), UserOrgURL: w.job.userOrg.BaseURL, RouterURL: w.job.router.BaseURL,
+		Embedded: w.Embedded, ToolVersion: w.Tool.Version, Worker: w.Worker,
+	})
+	if err != nil {
+		return nil, err
+	}
+	t := &tenants{ledger: book}
+	w.setStage("creating tenants")
+	made, err := bootstrap.Run(ctx, bootstrap.Options{
+		Orgs: orgs, RunID: w.RunID, Tenancy: w.tenancy, Ledger: book,
+		KeysPerUser: w.job.keys.perUser, KeyName: w.job.keys.name, KeyExpiryDays: w.job.keys.expiryDays,
+		RateLimit: w.job.rateLimit, Roles: w.job.roles, Metadata: w.job.userMetadata, OrgMetadata: w.job.orgMetadata,
+		Progress: func(done, total int) { w.setStage("creating tenants %d/%d", done, total) },
+	})
+	if err != nil {
+		return t, fmt.Errorf("create the tenants: %w", err)
+	}
+	b.Bootstrap = &export.Bootstrap{
+		Orgs: len(made.Orgs), Users: made.Users, Keys: made.Keys, Retries: int(made.Retries), Duration: made.Duration, Notes: made.Notes,
+	}
+	for _, o := range made.Orgs {
+		for _, u := range o.Users {
+			t.users = append(t.users, simulator.Identity{Org: o.Name, OrgIndex: o.Index, User: u.Name, UserIndex: u.Index, Keys: u.Keys})
+		}
+	}
+	w.Log.Info("tenants created", zap.Int("orgs", len(made.Orgs)), zap.Int("users", made.Users), zap.Int("keys", made.Keys),
+		zap.Duration("took", made.Duration), zap.Int64("retries", made.Retries))
+	return t, nil
+}
+
+// removeTenants runs whatever became of the run, with a time of its own.
+func (w *Worker) removeTenants(ctx context.Context, book *ledger.Ledger, b *export.Bundle) {
+	defer func() {
+		if err := book.Close(); err != nil {
+			w.warn("the ledger %s was not closed properly: %v", book.Path(), err)
+		}
+	}()
+	if w.job.retain {
+		remaining := ledger.Count(book.Outstanding())
+		b.Cleanup = &export.Cleanup{Status: "retained", Remaining: remaining,
+			Notes: []string{fmt.Sprintf("the scenario keeps the tenants; remove them with: loadtest cleanup --run %s", w.RunID)}}
+		return
+	}
+	w.setStage("cleaning up")
+	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
+	defer cancel()
+	b.Cleanup = RemoveTenants(ctx, w.tenancy, book)
+	w.Log.Info("tenants removed", zap.String("status", b.Cleanup.Status), zap.Int("orgs", b.Cleanup.DeletedOrgs),
+		zap.Int("remaining", b.Cleanup.Remaining), zap.Duration("took", b.Cleanup.Duration))
+	if b.Cleanup.Status != "done" {
+		w.warn("clean-up is incomplete, %d things remain on the platform: run loadtest cleanup --run %s", b.Cleanup.Remaining, w.RunID)
+	}
+}
+
+// RemoveTenants removes what the ledger says is outstanding, and reports it
+// in the words of the result document.
+func RemoveTenants(ctx context.Context, tenancy *platform.Tenancy, book *ledger.Ledger) *export.Cleanup {
+	started := time.Now()
+	report, err := cleanup.Run(ctx, cleanup.Options{Ledger: book, Tenancy: tenancy})
+	c := &export.Cleanup{
+		Status: "done", DeletedOrgs: report.DeletedOrgs, DeletedUsers: report.DeletedUsers, DeletedKeys: report.DeletedKeys,
+		RevokedKeys: report.RevokedKeys, Suspended: report.Suspended, Remaining: report.Remaining,
+		Duration: time.Since(started), Notes: report.Notes,
+	}
+	if err != nil {
+		c.Status = "incomplete"
+		for _, failure := range report.Failures {
+			c.Notes = append(c.Notes, failure.Error())
+		}
+		if len(report.Failures) == 0 {
+			c.Notes = append(c.Notes, err.Error())
+		}
+	}
+	return c
+}
+
+// preflight sends one real request, since that a server answers its health
+// checks proves nothing. It also finds out which models there are, if the
+// scenario names none, and whether streams work.
+func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) error {
+	if len(users) == 0 {
+		return errors.New("the plan has no users: set users.perOrg to at least one")
+	}
+	script := &w.job.script
+	first := users[0]
+	if len(script.Models) == 0 {
+		models, err := w.models(ctx, first.Keys[0])
+		if err != nil {
+			return fmt.Errorf("the scenario names no model, and the target lists none: name one under userBehavior.modelPreferences (%w)", err)
+		}
+		script.Models = []simulator.Model{{Name: models[0], Weight: 1}}
+		w.Log.Info("model chosen", zap.String("model", models[0]), zap.Strings("listed", models))
+	}
+	streaming := script.StreamingRatio > 0
+	err := w.probe(ctx, first, streaming)
+	if err == nil || !streaming {
+		return explainPreflight(err)
+	}
+	var perr *platform.Error
+	if !errors.As(err, &perr) || perr.Status == 401 || perr.Outcome() != record.Failed {
+		return explainPreflight(err)
+	}
+	if again := w.probe(ctx, first, false); again != nil {
+		return explainPreflight(again)
+	}
+	script.StreamingRatio = 0
+	w.find("streaming is not supported", "a streamed request failed (%v) and the same request without streaming succeeded; all requests of this run are sent without streaming, so there is no TTFT and no ITL", perr)
+	return nil
+}
+
+// models asks the target which models it has.
+func (w *Worker) models(ctx context.Context, key secret.String) ([]string, error) {
+	client, err := platform.NewClient(w.job.router, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	models, err := client.Models(ctx, key)
+	if err == nil && len(models) == 0 {
+		err = errors.New("its list of models is empty")
+	}
+	return models, err
+}
+
+func explainPreflight(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the pre-flight request failed, so no load was made: %w", err)
+}

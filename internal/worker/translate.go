@@ -1,0 +1,346 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/plan"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
+)
+
+// job is a scenario in the words of the packages that carry it out.
+type job struct {
+	seed uint64
+
+	createTenants bool
+	plan          plan.Spec
+	userOrg       platform.Connection
+	admin         platform.Admin
+	rateLimit     platform.RateLimit
+	keys          struct {
+		perUser, expiryDays int
+		name                string
+	}
+	roles                     []string
+	userMetadata, orgMetadata map[string]any
+	retain                    bool
+
+	// without tenants to create: those that bring their keys
+	ownUsers []simulator.Identity
+	ownOrgs  []export.Org
+
+	router  platform.Connection
+	prices  platform.Prices
+	script  simulator.Script
+	retry   simulator.RetryPolicy
+	phases  loadpattern.Phases // none: all users, until they have finished
+	all     []int              // phases whose target is all users
+	planned time.Duration      // how long the load is meant to take; 0 if nobody knows
+
+	thresholds []verdict.Threshold
+	objective  stats.Objective
+	limits     limits.Limits
+	dryRun     bool
+}
+
+// translate is the one place where the scenario's words become ours.
+func translate(o Options) (job, error) {
+	spec := &o.Scenario.Spec
+	if spec.Seed == nil {
+		return job{}, errors.New("the run has no seed")
+	}
+	j := job{
+		seed:   *spec.Seed,
+		router: connection(spec.Targets, spec.Targets.APIRouterURL, spec.Advanced.CorrelationID),
+		prices: Prices(o.Scenario),
+		retain: !spec.Cleanup.OnCompletion,
+		dryRun: spec.Advanced.DryRun,
+		retry: simulator.RetryPolicy{
+			Attempts: spec.UserBehavior.ErrorHandling.RetryAttempts,
+			Base:     spec.UserBehavior.ErrorHandling.RetryBackoff,
+			Ignore:   codes(spec.UserBehavior.ErrorHandling.IgnoreErrorCodes),
+		},
+	}
+	if err := j.tenants(o); err != nil {
+		return job{}, err
+	}
+	j.load(spec)
+	j.judgement(spec)
+	var err error
+	j.script, err = script(spec, len(j.phases) == 0)
+	return j, err
+}
+
+func connection(t config.Targets, url, correlationID string) platform.Connection {
+	headers := maps.Clone(t.Headers)
+	if correlationID != "" {
+		if headers == nil {
+			headers = map[string]secret.String{}
+		}
+		headers["X-Correlation-Id"] = secret.New(correlationID)
+	}
+	return platform.Connection{BaseURL: url, Timeout: t.Timeout, Insecure: !t.TLSVerify, CAFile: t.CAFile, Headers: headers}
+}
+
+// Prices are the built-in prices and those of the scenario.
+func Prices(s *config.Scenario) platform.Prices {
+	prices := platform.DefaultPrices()
+	for model, p := range s.Spec.Pricing {
+		price := platform.Price{
+			PromptPerMillion:     int64(p.PromptPerMillion),
+			CompletionPerMillion: int64(p.CompletionPerMillion),
+			PerRequest:           int64(p.PerRequest),
+		}
+		if p.CachedPerMillion != nil {
+			price.CachedPerMillion, price.HasCached = int64(*p.CachedPerMillion), true
+		}
+		prices[model] = price
+	}
+	return prices
+}
+
+// tenants decides who the users are, and who creates them. Its error is about
+// secrets that are not where the scenario says.
+func (j *job) tenants(o Options) (err error) {
+	spec := &o.Scenario.Spec
+	if own := spec.Targets.Credentials; own != nil {
+		keys, err := own.Resolve(os.LookupEnv)
+		if err != nil {
+			return err
+		}
+		j.ownCredentials(keys)
+		return nil
+	}
+	j.createTenants = true
+	if j.userOrg, j.admin, err = UserOrg(o.Scenario); err != nil {
+		return err
+	}
+	if r := spec.Organizations.RateLimit; r != nil {
+		j.rateLimit = platform.RateLimit{RequestsPerSecond: r.RequestsPerSecond, Burst: r.Burst}
+	}
+	j.plan = plan.Spec{
+		RunID: o.RunID, Seed: j.seed, Started: time.Now(), Workers: o.Workers,
+		Orgs: spec.Organizations.Count, OrgName: spec.Organizations.NamingPattern, Budget: budget(spec.Organizations.Budget),
+		Users: users(spec.Users.PerOrg), UserName: spec.Users.NamingPattern,
+	}
+	for _, override := range spec.Organizations.Overrides {
+		p := plan.Override{Index: override.Index}
+		if override.Budget != nil {
+			b := budget(*override.Budget)
+			p.Budget = &b
+		}
+		if override.Users != nil {
+			u := users(*override.Users)
+			p.Users = &u
+		}
+		j.plan.Overrides = append(j.plan.Overrides, p)
+	}
+	j.keys.perUser, j.keys.expiryDays, j.keys.name = spec.Users.APIKeys.PerUser, spec.Users.APIKeys.ExpiryDays, spec.Users.APIKeys.NamePrefix
+	j.roles = spec.Users.Roles
+	j.userMetadata = metadata(spec.Users.Metadata)
+	j.orgMetadata = metadata(spec.Organizations.CustomMetadata)
+	return nil
+}
+
+// ownCredentials makes a user of every user named with the keys, in order.
+func (j *job) ownCredentials(keys []config.Credential) {
+	type who struct{ org, user string }
+	place, orgs := map[who]int{}, map[string]int{}
+	for i, c := range keys {
+		name := c.User
+		if name == "" {
+			name = fmt.Sprintf("key-%d", i+1)
+		}
+		if orgs[c.Org] == 0 {
+			orgs[c.Org] = len(orgs) + 1
+			j.ownOrgs = append(j.ownOrgs, export.Org{Index: len(orgs), Name: c.Org})
+		}
+		at, seen := place[who{c.Org, name}]
+		if !seen {
+			at = len(j.ownUsers)
+			place[who{c.Org, name}] = at
+			j.ownUsers = append(j.ownUsers, simulator.Identity{Org: c.Org, OrgIndex: orgs[c.Org], User: name, UserIndex: at})
+			j.ownOrgs[orgs[c.Org]-1].Users++
+		}
+		j.ownUsers[at].Keys = append(j.ownUsers[at].Keys, c.Key)
+	}
+}
+
+func budget(b config.Budget) plan.Budget {
+	return plan.Budget{
+		LimitMicroUSD: int64(b.Limit), DailyMicroUSD: int64(b.Daily), WarnAtMicroUSD: int64(b.WarnAt), EnableAlerts: b.EnableAlerts,
+	}
+}
+
+func users(u config.UsersPerOrg) plan.Users {
+	return plan.Users{Min: u.Min, Max: u.Max, Distribution: plan.Distribution(u.Distribution)}
+}
+
+func metadata(m map[string]string) map[string]any {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+func codes(statuses []int) simulator.Codes {
+	var out simulator.Codes
+	for _, s := range statuses {
+		out = append(out, fmt.Sprint(s))
+	}
+	return out
+}
+
+// load translates the phases.
+func (j *job) load(spec *config.Spec) {
+	for i, p := range spec.LoadPattern.Phases {
+		if p.Users == config.AllUsers {
+			j.all = append(j.all, i)
+		}
+		j.phases = append(j.phases, loadpattern.Phase{
+			Name: p.Name, Duration: p.Duration, Target: max(0, int(p.Users)), Ramp: loadpattern.Ramp(p.RampStrategy), Measure: p.Measure,
+		})
+		j.planned += p.Duration
+	}
+	j.limits = limits.Limits{
+		CostMicroUSD: int64(spec.Limits.MaxCost), Duration: spec.Limits.MaxDuration, Requests: uint64(spec.Limits.MaxRequests),
+	}
+	if r := spec.Limits.MaxErrorRate; r != nil {
+		j.limits.ErrorRate, j.limits.HasErrorRate = *r, true
+	}
+}
+
+// pattern is the load for a population of so many users.
+func (j *job) pattern(users int) loadpattern.Pattern {
+	if len(j.phases) == 0 {
+		return loadpattern.Always(users)
+	}
+	for _, i := range j.all {
+		j.phases[i].Target = users
+	}
+	return j.phases
+}
+
+// judgement translates what the platform promised.
+func (j *job) judgement(spec *config.Spec) {
+	for _, l := range []struct {
+		metric    verdict.Metric
+		promised  config.Latencies
+		objective *time.Duration
+	}{
+		{verdict.TTFT, spec.SLO.TTFT, &j.objective.TTFT},
+		{verdict.ITL, spec.SLO.ITL, &j.objective.ITL},
+		{verdict.TPOT, spec.SLO.TPOT, &j.objective.ITL},
+		{verdict.E2E, spec.SLO.E2E, &j.objective.E2E},
+	} {
+		for _, p := range l.promised {
+			j.thresholds = append(j.thresholds, verdict.Threshold{Metric: l.metric, Quantile: p.Quantile, Latency: p.Latency})
+			*l.objective = p.Latency // the highest percentile comes last
+		}
+	}
+	if r := spec.SLO.ErrorRate; r != nil {
+		j.thresholds = append(j.thresholds, verdict.Threshold{Metric: verdict.ErrorRate, Ratio: *r})
+	}
+	if r := spec.SLO.Availability; r != nil {
+		j.thresholds = append(j.thresholds, verdict.Threshold{Metric: verdict.Availability, Ratio: *r})
+	}
+}
+
+// script translates what a user does. allAtOnce is load without a ramp.
+func script(spec *config.Spec, allAtOnce bool) (simulator.Script, error) {
+	b := &spec.UserBehavior
+	s := simulator.Script{
+		Questions: simulator.Count{
+			Min: b.QuestionsPerSession.Min, Max: b.QuestionsPerSession.Max,
+			Distribution: simulator.Distribution(b.QuestionsPerSession.Distribution),
+		},
+		Think: simulator.Number{
+			Base: b.ThinkTime.Base.Seconds(), Variance: b.ThinkTime.Variance.Seconds(),
+			Min: b.ThinkTime.Min.Seconds(), Max: b.ThinkTime.Max.Seconds(),
+			Distribution: simulator.Distribution(b.ThinkTime.Distribution),
+		},
+		Stagger:        allAtOnce,
+		MultiTurn:      b.Conversation.MultiTurnProbability,
+		Turns:          simulator.Count{Min: b.Conversation.Turns.Min, Max: b.Conversation.Turns.Max},
+		MaxTokens:      number(b.MaxTokens),
+		StreamingRatio: b.StreamingRatio,
+		StopAfter:      b.ErrorHandling.StopOnErrors,
+		Ignore:         codes(b.ErrorHandling.IgnoreErrorCodes),
+	}
+	if b.SessionDuration.Max > 0 {
+		s.SessionLength = simulator.Number{
+			Min: b.SessionDuration.Min.Seconds(), Max: b.SessionDuration.Max.Seconds(),
+			Distribution: simulator.Distribution(b.SessionDuration.Distribution),
+		}
+	}
+	if b.Conversation.ContextRetention {
+		s.Context = -1
+	}
+	if b.Temperature != nil {
+		n := number(*b.Temperature)
+		s.Temperature = &n
+	}
+	for _, m := range b.ModelPreferences {
+		s.Models = append(s.Models, simulator.Model{Name: m.Model, Weight: m.Weight})
+	}
+	if spec.CacheSalt.Enabled {
+		s.Salt = simulator.Salt{Strategy: simulator.SaltStrategy(spec.CacheSalt.Strategy), Custom: spec.CacheSalt.CustomValue}
+	}
+	// Without phases the load is over when everybody is, so that somebody who
+	// does not loop asks one session; with phases, whoever is wanted goes on.
+	switch {
+	case spec.Looping.Enabled:
+		s.Loop = simulator.Loop{Max: spec.Looping.MaxLoops, For: spec.Looping.MaxDuration, SameSeed: !spec.Looping.SeedRecalculation}
+	case allAtOnce:
+		s.Loop = simulator.Loop{Max: 1}
+	}
+	var weights []questions.Weight
+	for _, q := range b.QuestionStrategies {
+		weights = append(weights, questions.Weight{Strategy: q.Name, Weight: q.Weight})
+	}
+	var templates []questions.Template
+	for _, t := range spec.Advanced.QuestionTemplates {
+		templates = append(templates, questions.Template{Name: t.Name, Text: t.Template, Variables: t.Variables})
+	}
+	var err error
+	s.Source, err = questions.New(weights, templates...)
+	return s, err
+}
+
+func number(s config.Spread) simulator.Number {
+	return simulator.Number{Base: s.Base, Variance: s.Variance, Min: s.Min, Max: s.Max, Distribution: simulator.Distribution(s.Distribution)}
+}
+
+// UserOrg is how a scenario reaches the User/Org API, for those who clean up
+// after a run. Its error is about secrets that are not where the scenario says.
+func UserOrg(s *config.Scenario) (platform.Connection, platform.Admin, error) {
+	t := s.Spec.Targets
+	var admin platform.Admin
+	var err error
+	if admin.Key, err = t.AdminKey(os.LookupEnv); err != nil {
+		return platform.Connection{}, platform.Admin{}, err
+	}
+	if t.AdminLogin != nil {
+		admin.Email = t.AdminLogin.Email
+		if admin.Password, err = t.AdminLogin.Secret(os.LookupEnv); err != nil {
+			return platform.Connection{}, platform.Admin{}, err
+		}
+	}
+	return connection(t, t.UserOrgURL, s.Spec.Advanced.CorrelationID), admin, nil
+}

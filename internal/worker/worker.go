@@ -1,0 +1,200 @@
+// Package worker carries out one process's part of a run: it creates its
+// tenants, lets their users loose, removes the tenants again, and returns the
+// document of what was measured.
+//
+// Whatever goes wrong on the way, the tenants are removed and the document is
+// returned with what was measured until then; its verdict says what broke.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
+)
+
+// cleanupTime bounds the removal of tenants, which goes on after the run's
+// own context has ended.
+const cleanupTime = 5 * time.Minute
+
+// ErrInterrupted is the cause with which a caller cancels the context of
+// [Worker.Run] when a person asked to stop.
+var ErrInterrupted = errors.New("interrupted")
+
+// Options say what to run and where to keep what must survive a crash.
+type Options struct {
+	Scenario *config.Scenario
+	// ScenarioSHA256 identifies the file that the scenario was read from.
+	ScenarioSHA256 string
+	RunID          string
+	// Folder gets the ledger of what was created.
+	Folder string
+	// Worker is this worker's index of Workers.
+	Worker, Workers int
+	// Embedded says that the target is the platform inside this process.
+	Embedded bool
+	Tool     export.Tool
+	Log      *zap.Logger
+	// Sinks receive every record, beside the worker's own statistics.
+	Sinks []record.Sink
+}
+
+// Worker is one run in the making.
+type Worker struct {
+	Options
+	job       job
+	collector *stats.Collector
+	tenancy   *platform.Tenancy // nil if the users bring their own keys
+
+	mu       sync.Mutex // guards what follows
+	stage    string
+	fleet    *simulator.Fleet // nil before the load
+	epoch    time.Time        // the load's beginning: the zero of every offset
+	tick     simulator.Tick
+	warnings []string
+	said     map[string]bool
+	findings []export.Finding
+}
+
+// New prepares a run. It makes no call and writes no file; its error is about
+// the scenario or the files it names.
+func New(o Options) (*Worker, error) {
+	j, err := translate(o)
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{Options: o, job: j, collector: stats.NewCollector(j.objective), stage: "starting", said: map[string]bool{}}
+	if j.createTenants {
+		if w.tenancy, err = platform.NewTenancy(j.userOrg, j.admin); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// LedgerPath is where the ledger of a run lies in its folder.
+func LedgerPath(folder string, worker int) string {
+	if worker == 0 {
+		return filepath.Join(folder, "ledger.jsonl")
+	}
+	return filepath.Join(folder, fmt.Sprintf("ledger-%d.jsonl", worker))
+}
+
+// Run carries the run out and returns its document, always. The error is nil
+// if the load ran to its planned end, to a limit or to an interrupt.
+func (w *Worker) Run(ctx context.Context) (*export.Bundle, error) {
+	b := w.newBundle()
+	err := w.load(ctx, b)
+	w.close()
+	w.conclude(ctx, b, err)
+	return b, err
+}
+
+func (w *Worker) newBundle() *export.Bundle {
+	s := w.Scenario
+	return &export.Bundle{
+		Schema: export.Schema, Tool: w.Tool,
+		Run: export.Run{
+			ID: w.RunID, Scenario: s.Metadata.Name, ScenarioSHA256: w.ScenarioSHA256, Labels: s.Metadata.Labels, Seed: w.job.seed,
+			Target:  export.Target{RouterURL: w.job.router.BaseURL, UserOrgURL: w.job.userOrg.BaseURL, Embedded: w.Embedded},
+			Started: time.Now(), Worker: w.Worker, Workers: w.Workers, CostLimitMicroUSD: w.job.limits.CostMicroUSD,
+		},
+	}
+}
+
+// load is a run from the first call to the last: tenants, users, clean-up.
+func (w *Worker) load(ctx context.Context, b *export.Bundle) error {
+	tenants, err := w.tenants(ctx, b)
+	if tenants != nil && tenants.ledger != nil {
+		defer w.removeTenants(context.WithoutCancel(ctx), tenants.ledger, b)
+	}
+	if err != nil {
+		return err
+	}
+	w.setStage("checking the target")
+	if err := w.preflight(ctx, tenants.users); err != nil {
+		return err
+	}
+	if w.job.dryRun {
+		b.Stop = export.Stop{Reason: "completed", Detail: "dry run: the tenants were created and one request was sent"}
+		return nil
+	}
+	return w.runLoad(ctx, tenants.users, b)
+}
+
+// conclude fills in what follows from everything before.
+func (w *Worker) conclude(ctx context.Context, b *export.Bundle, err error) {
+	w.mu.Lock()
+	b.Warnings = append(b.Warnings, w.warnings...)
+	b.Findings = append(b.Findings, w.findings...)
+	w.mu.Unlock()
+	b.Summary = w.collector.Summary()
+	b.Headline = export.NewHeadline(b.Summary, b.Run.MeasuredDuration)
+
+	in := verdict.Input{Overall: b.Summary.Overall(), Thresholds: w.job.thresholds}
+	switch {
+	case b.Stop.Reason == "limit":
+		in.Stopped = b.Stop.Detail
+	case b.Stop.Reason == "interrupted" || errors.Is(context.Cause(ctx), ErrInterrupted):
+		in.Interrupted = true
+		b.Stop = export.Stop{Reason: "interrupted", Detail: "stopped by the user"}
+	case err != nil:
+		in.Broken = err.Error()
+		b.Stop = export.Stop{Reason: "broken", Detail: err.Error()}
+		w.Log.Error("the run could not be carried out", zap.Error(err))
+	}
+	b.Verdict = verdict.Judge(in)
+	w.setStage("finished")
+}
+
+func (w *Worker) warn(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := fmt.Sprintf(format, args...)
+	w.warnings = append(w.warnings, text)
+	w.Log.Warn(text)
+}
+
+// warnOnce warns the first time that it is called with a topic.
+func (w *Worker) warnOnce(topic, text string) {
+	w.mu.Lock()
+	said := w.said[topic]
+	w.said[topic] = true
+	w.mu.Unlock()
+	if !said {
+		w.warn("%s", text)
+	}
+}
+
+func (w *Worker) find(title, format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := export.Finding{Title: title, Detail: fmt.Sprintf(format, args...)}
+	w.findings = append(w.findings, f)
+	w.Log.Warn("finding about the platform", zap.String("title", f.Title), zap.String("detail", f.Detail))
+}
+
+func (w *Worker) close() {
+	if w.tenancy != nil {
+		for _, note := range w.tenancy.Notes() {
+			w.find("the User/Org API is not as documented", "%s", note)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := w.tenancy.Close(ctx); err != nil {
+			w.Log.Warn("logging out failed", zap.Error(err))
+		}
+	}
+}

@@ -1,0 +1,272 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
+)
+
+// target is a platform fast enough for tests.
+func target(t *testing.T, o platformsim.Options) *platformsim.Platform {
+	t.Helper()
+	o.Seed = 1
+	if o.Models == nil {
+		o.Models = platformsim.AtSpeed(platformsim.DefaultModels(), 5)
+	}
+	o.KeepTruth = 100_000
+	p, err := platformsim.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(platformsim.Listen{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+const head = `
+apiVersion: loadtest.ai-aas.dev/v1
+kind: LoadTestScenario
+metadata: {name: test, testRunId: run-1}
+spec:
+  seed: 7
+`
+
+func targets(p *platformsim.Platform) string {
+	return fmt.Sprintf("  targets: {apiRouterUrl: %q, userOrgUrl: %q, adminApiKey: %q}\n", p.RouterURL(), p.UserOrgURL(), p.AdminKey().Reveal())
+}
+
+// prepare makes a worker of a scenario: spec is the part below spec, indented by two.
+func prepare(t *testing.T, spec string) *worker.Worker {
+	t.Helper()
+	s, err := config.Parse("test.yaml", []byte(head+spec), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := worker.New(worker.Options{
+		Scenario: s, RunID: "run-1", Folder: t.TempDir(), Workers: 1,
+		Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func run(t *testing.T, spec string) *export.Bundle {
+	t.Helper()
+	b, err := prepare(t, spec).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+const busy = `
+  organizations: {count: 3}
+  users: {perOrg: {min: 4, max: 6}}
+  userBehavior:
+    questionsPerSession: {min: 3, max: 6}
+    thinkTimeSeconds: {min: 0.01, max: 0.05}
+    maxTokensPerRequest: {base: 40}
+    streamingRatio: 0.5
+    modelPreferences: [{model: sim-small, weight: 3}, {model: sim-medium}]
+    conversationStyle: {multiTurnProbability: 0.5}
+  cacheSalt: {enabled: true}
+`
+
+// agree holds the document against what the platform says it did.
+func agree(t *testing.T, p *platformsim.Platform, all stats.Totals) {
+	t.Helper()
+	truth := p.Totals()
+	for _, c := range []struct {
+		what       string
+		ours, real int64
+	}{
+		{"requests", int64(all.Requests), truth.Requests},
+		{"successes", int64(all.Succeeded), truth.ByStatus[200] - truth.Aborted},
+		{"prompt tokens", int64(all.PromptTokens), truth.PromptTokens},
+		{"completion tokens", int64(all.CompletionTokens), truth.CompletionTokens},
+		{"cached tokens", int64(all.CachedTokens), truth.CachedTokens},
+		{"chunks", int64(all.Chunks), truth.Chunks},
+		{"cost in micro-dollars", all.CostMicroUSD, truth.CostMicroUSD},
+	} {
+		if c.ours != c.real {
+			t.Errorf("%s: %d in the result, %d in truth", c.what, c.ours, c.real)
+		}
+	}
+}
+
+func TestRunAgreesWithTheTruth(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	b := run(t, targets(p)+busy)
+	if b.Verdict.Status != verdict.Passed {
+		t.Errorf("verdict %+v", b.Verdict)
+	}
+	overall := b.Summary.Overall()
+	agree(t, p, overall.All)
+	if overall.All.Requests < 3*4*3 || overall.All.Streams == 0 || overall.All.Streams == overall.All.Requests || overall.All.CachedTokens == 0 {
+		t.Errorf("the load was not what the scenario says: %+v", overall.All)
+	}
+	for slug, truth := range p.Totals().Orgs {
+		name := strings.TrimSuffix(slug, "-run-1")
+		for _, g := range b.Summary.Rollup(stats.ByOrg) {
+			if g.Key.Org == name && (g.All.CostMicroUSD != truth.CostMicroUSD || int64(g.All.Requests) != truth.Requests) {
+				t.Errorf("org %s: %d requests for %d, in truth %d for %d", name, g.All.Requests, g.All.CostMicroUSD, truth.Requests, truth.CostMicroUSD)
+			}
+		}
+	}
+	if s := p.State(); s.Orgs != 0 || s.ActiveKeys != 0 || b.Cleanup.Status != "done" || b.Cleanup.DeletedOrgs != 3 {
+		t.Errorf("left behind: %+v; clean-up says %+v", s, b.Cleanup)
+	}
+}
+
+func TestFailuresAgreeWithTheTruth(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	w := prepare(t, targets(p)+busy)
+	if err := p.SetFaults(platformsim.Faults{Rates: map[platformsim.Fault]float64{
+		platformsim.InternalError: 0.1, platformsim.Truncate: 0.05, platformsim.ResetMidway: 0.05, platformsim.Garbage: 0.05,
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := w.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, truth := b.Summary.Overall().All, p.Totals()
+	if int64(all.Requests) != truth.Requests {
+		t.Errorf("%d requests in the result, %d in truth", all.Requests, truth.Requests)
+	}
+	if all.Failed == 0 || all.Retried == 0 {
+		t.Errorf("no failures were seen: %+v", all)
+	}
+	if s := p.State(); s.Orgs != 0 || s.ActiveKeys != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+}
+
+func TestInterruptKeepsWhatWasMeasuredAndCleansUp(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	w := prepare(t, targets(p)+busy+"  loadPattern: {type: steady, phases: [{name: long, duration: 10m}]}\n")
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	go func() {
+		poll := time.NewTicker(time.Millisecond)
+		defer poll.Stop()
+		for p.Totals().Requests < 30 {
+			<-poll.C
+		}
+		interrupt(worker.ErrInterrupted)
+	}()
+	b, err := w.Run(ctx)
+	if !errors.Is(err, worker.ErrInterrupted) || b.Verdict.Status != verdict.Interrupted || b.Stop.Reason != "interrupted" {
+		t.Errorf("%v, %+v, %+v", err, b.Verdict, b.Stop)
+	}
+	if n := b.Summary.Overall().All.Requests; n < 30 {
+		t.Errorf("%d requests were kept", n)
+	}
+	if s := p.State(); s.Orgs != 0 || s.ActiveKeys != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+}
+
+func TestLimitsEndTheRun(t *testing.T) {
+	for name, c := range map[string]struct{ limits, detail string }{
+		"requests": {"{maxRequests: 40}", "the request limit was reached"},
+		"cost":     {"{maxCostUsd: 0.0005}", "the cost limit was reached"},
+		"duration": {"{maxDuration: 1s}", "the duration limit was reached"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := target(t, platformsim.Options{})
+			b := run(t, targets(p)+busy+"  looping: {enabled: true}\n  limits: "+c.limits+"\n")
+			if b.Stop.Reason != "limit" || !strings.Contains(b.Stop.Detail, c.detail) || b.Verdict.Status != verdict.Failed {
+				t.Errorf("%+v, %+v", b.Stop, b.Verdict)
+			}
+			agree(t, p, b.Summary.Overall().All)
+		})
+	}
+}
+
+func TestOwnKeysNeedNoTenancy(t *testing.T) {
+	p := target(t, platformsim.Options{Quirks: platformsim.Quirks{DevKeys: true}})
+	b := run(t, fmt.Sprintf(`
+  targets: {apiRouterUrl: %q, credentials: {keys: [{org: a, user: u1, key: dev-a-1}, {org: a, user: u2, key: dev-a-2}, {org: b, key: dev-b-1}]}}
+  userBehavior: {questionsPerSession: {min: 2, max: 2}, thinkTimeSeconds: {min: 0, max: 0.01}, modelPreferences: [{model: sim-small}]}
+`, p.RouterURL()))
+	if got := b.Summary.Overall().All; got.Requests != 7 || got.Succeeded != 7 {
+		t.Errorf("%+v, want 3 users' 2 questions and the pre-flight", got)
+	}
+	if len(b.Orgs) != 2 || b.Orgs[0].Users != 2 || b.Cleanup.Status != "unneeded" || b.Bootstrap != nil {
+		t.Errorf("%+v, %+v, %+v", b.Orgs, b.Cleanup, b.Bootstrap)
+	}
+}
+
+func TestTheObservedPlatform(t *testing.T) {
+	p := target(t, platformsim.Options{Quirks: platformsim.AsObserved(), AdminEmail: "a@example.com", HashCost: time.Millisecond})
+	b := run(t, fmt.Sprintf(`
+  targets: {apiRouterUrl: %q, userOrgUrl: %q, adminLogin: {email: a@example.com, password: %q}}
+  organizations: {count: 2, budget: {limitUSD: 1}}
+  users: {perOrg: {min: 2, max: 2}}
+  userBehavior: {questionsPerSession: {min: 2, max: 2}, thinkTimeSeconds: {min: 0, max: 0.01}, modelPreferences: [{model: sim-small}]}
+`, p.RouterURL(), p.UserOrgURL(), p.AdminPassword().Reveal()))
+	if b.Verdict.Status != verdict.Passed {
+		t.Errorf("verdict %+v", b.Verdict)
+	}
+	var titles []string
+	for _, f := range b.Findings {
+		titles = append(titles, f.Title+": "+f.Detail)
+	}
+	for _, want := range []string{"streaming is not supported", "/api-keys", "organizations cannot be deleted"} {
+		if !strings.Contains(strings.Join(titles, "\n"), want) {
+			t.Errorf("no finding says %q: %q", want, titles)
+		}
+	}
+	if s := p.State(); s.ActiveKeys != 0 || b.Cleanup.RevokedKeys != 4 || b.Cleanup.Suspended != 6 {
+		t.Errorf("%+v, clean-up %+v", s, b.Cleanup)
+	}
+	agree(t, p, b.Summary.Overall().All)
+}
+
+func TestBrokenRunsSayWhy(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	for name, c := range map[string]struct{ spec, want string }{
+		"wrong admin key": {fmt.Sprintf("  targets: {apiRouterUrl: %q, userOrgUrl: %q, adminApiKey: wrong-key}\n", p.RouterURL(), p.UserOrgURL()), "401"},
+		"nothing listens": {"  targets: {apiRouterUrl: \"http://127.0.0.1:1\", userOrgUrl: \"http://127.0.0.1:1\", adminApiKey: k}\n", "127.0.0.1:1"},
+		"wrong own key": {fmt.Sprintf("  targets: {apiRouterUrl: %q, credentials: {keys: [nonsense-key]}}\n  userBehavior: {modelPreferences: [{model: sim-small}]}\n",
+			p.RouterURL()), "401"},
+		"unknown model": {targets(p) + "  userBehavior: {modelPreferences: [{model: nonsense}]}\n", "nonsense"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := prepare(t, c.spec).Run(t.Context())
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q in it", err, c.want)
+			}
+			if b == nil || b.Verdict.Status != verdict.Broken || b.Stop.Reason != "broken" {
+				t.Fatalf("document %+v", b)
+			}
+			if strings.Contains(err.Error(), "wrong-key") || strings.Contains(err.Error(), "nonsense-key") {
+				t.Errorf("the key is in the error: %v", err)
+			}
+			if s := p.State(); s.Orgs != 0 || s.ActiveKeys != 0 {
+				t.Errorf("left behind: %+v", s)
+			}
+		})
+	}
+}
