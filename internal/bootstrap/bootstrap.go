@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -99,7 +100,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.KeyName == "" {
 		o.KeyName = "loadtest"
 	}
-	b := &builder{Options: o, orgs: make([]Org, len(o.Orgs)), total: len(o.Orgs)}
+	b := &builder{Options: o, orgs: make([]Org, len(o.Orgs)), total: len(o.Orgs), fresh: len(o.Ledger.Outstanding()) == 0}
 	for _, planned := range o.Orgs {
 		b.total += len(planned.Users)
 	}
@@ -128,23 +129,37 @@ type builder struct {
 	// same users, whose secrets are lost and which are still to be removed.
 	attempt string
 
+	// fresh says that the ledger began empty: what is not created now does
+	// not exist.
+	fresh bool
+
 	mu          sync.Mutex
 	done, total int // organizations and users
 }
 
+// allOrgs creates the organizations, the first one alone: a wrong address or
+// key shows on it, and leaves nothing that is begun and in doubt.
 func (b *builder) allOrgs(ctx context.Context) error {
+	create := func(ctx context.Context, i int) error {
+		planned := b.Orgs[i]
+		ref, err := b.org(ctx, planned)
+		if err != nil {
+			return fmt.Errorf("create organization %s: %w", planned.Slug, err)
+		}
+		b.orgs[i] = Org{Org: planned, ID: ref.ID, Users: make([]User, len(planned.Users))}
+		b.progress()
+		return nil
+	}
+	if len(b.Orgs) == 0 {
+		return nil
+	}
+	if err := create(ctx, 0); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.Parallel)
-	for i, planned := range b.Orgs {
-		g.Go(func() error {
-			ref, err := b.org(ctx, planned)
-			if err != nil {
-				return fmt.Errorf("create organization %s: %w", planned.Slug, err)
-			}
-			b.orgs[i] = Org{Org: planned, ID: ref.ID, Users: make([]User, len(planned.Users))}
-			b.progress()
-			return nil
-		})
+	for i := range b.Orgs[1:] {
+		g.Go(func() error { return create(ctx, i+1) })
 	}
 	return g.Wait()
 }
@@ -183,6 +198,9 @@ func (b *builder) org(ctx context.Context, p plan.Org) (platform.OrgRef, error) 
 		Name: p.Name, Slug: p.Slug, Metadata: metadata, Budget: platform.Budget(p.Budget), RateLimit: b.RateLimit,
 	})
 	if err != nil {
+		if b.fresh && errors.Is(err, platform.ErrNotDone) {
+			err = errors.Join(err, b.Ledger.Removed(entry))
+		}
 		return platform.OrgRef{}, err
 	}
 	return ref, b.Ledger.Created(entry, ref.ID)
@@ -238,8 +256,12 @@ func (b *builder) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		verb = "was stopped"
 	}
-	return fmt.Errorf("bootstrap %s after %d of %d organizations and users: %w%s; what was created stands in %s and is removed by: loadtest cleanup --run %s",
-		verb, b.done, b.total, err, b.advice(ctx, err), b.Ledger.Path(), b.RunID)
+	left := ""
+	if len(b.Ledger.Outstanding()) > 0 {
+		left = fmt.Sprintf("; what was created stands in %s and is removed by: loadtest cleanup --run %s", b.Ledger.Path(), b.RunID)
+	}
+	return fmt.Errorf("bootstrap %s after %d of %d organizations and users: %w%s%s",
+		verb, b.done, b.total, err, b.advice(ctx, err), left)
 }
 
 func (b *builder) advice(ctx context.Context, err error) string {
@@ -248,10 +270,10 @@ func (b *builder) advice(ctx context.Context, err error) string {
 		return ""
 	}
 	switch {
-	case e.Kind == record.AuthError:
-		return "; check the admin key, or the email and password, given for the User/Org service"
-	case e.Kind == record.TLS:
-		return "; check the certificate of the User/Org service, or give its authority with caFile"
+	case e.Kind == record.AuthError, e.Kind == record.TLS:
+		return "" // what to do is in the message
+	case e.Status == http.StatusNotFound, e.Kind == record.InvalidResponse:
+		return "; check that the User/Org service is what answers at " + b.Ledger.Header().UserOrgURL
 	case e.Status == 0:
 		return "; check that the User/Org service is up and can be reached from here at " + b.Ledger.Header().UserOrgURL
 	case e.Temporary():

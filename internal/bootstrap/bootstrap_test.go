@@ -231,10 +231,10 @@ func TestFailures(t *testing.T) {
 		err        error
 		want       []string
 	}{
-		{"org", "org loadtest-org-2-r7", refused, []string{"create organization loadtest-org-2-r7", "401 Unauthorized: who are you?", "check the admin key"}},
+		{"org", "org loadtest-org-2-r7", refused, []string{"create organization loadtest-org-2-r7", "401 Unauthorized: who are you?"}},
 		{"user", "user user-1-3@", &platform.Error{Op: "POST x", Kind: record.Connection, Err: errors.New("refused")}, []string{"create user user-1-3@", "of organization loadtest-org-1-r7", "reached from here at http://userorg:8081"}},
 		{"key", "key pre-user-2-1-2", &platform.Error{Op: "POST x", Kind: record.HTTPError, Status: 503}, []string{"issue key pre-user-2-1-2", "503", "overloaded or failing"}},
-		{"certificate", "org", &platform.Error{Op: "POST x", Kind: record.TLS}, []string{"caFile"}},
+		{"wrong address", "org", &platform.Error{Op: "POST x", Kind: record.HTTPError, Status: 404}, []string{"what answers at http://userorg:8081"}},
 		{"bad request", "org", &platform.Error{Op: "POST x", Kind: record.Validation, Status: 400, Message: "bad slug"}, []string{"bad slug; what was created"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -255,6 +255,46 @@ func TestFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNothingIsLeftInDoubt checks that organizations which were turned down
+// for sure are not left to be looked for, unless an earlier bootstrap may have
+// made them.
+func TestNothingIsLeftInDoubt(t *testing.T) {
+	refused := fmt.Errorf("401 (%w)", platform.ErrNotDone)
+	f := &fake{fail: func(string) error { return refused }}
+	o := options(t, f, planned(3, 5))
+	_, err := bootstrap.Run(t.Context(), o)
+	if !errors.Is(err, refused) || strings.Contains(err.Error(), "loadtest cleanup") {
+		t.Errorf("err = %v", err)
+	}
+	if left := f.ledger.Outstanding(); len(left) > 0 || f.calls.Load() != 1 {
+		t.Errorf("%d calls, and the ledger still has %v", f.calls.Load(), left)
+	}
+
+	f = &fake{}
+	o = options(t, f, planned(3, 5))
+	o.Tenancy = loose{f}
+	if _, err := bootstrap.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	o.Tenancy = closed{o.Tenancy, refused}
+	if _, err := bootstrap.Run(t.Context(), o); !errors.Is(err, refused) {
+		t.Errorf("err = %v", err)
+	}
+	if left := o.Ledger.Outstanding(); len(left) != 3 {
+		t.Errorf("the ledger forgot: %v", left)
+	}
+}
+
+// closed is a platform that creates nothing any more.
+type closed struct {
+	bootstrap.Tenancy
+	err error
+}
+
+func (c closed) CreateOrg(context.Context, platform.NewOrg) (platform.OrgRef, error) {
+	return platform.OrgRef{}, c.err
 }
 
 func TestFailureStopsTheRest(t *testing.T) {

@@ -54,7 +54,9 @@ from the environment: ` + adminKeyEnv + `, or ` + adminEmailEnv + ` and
 				if err != nil {
 					return err
 				}
-				conn, admin = worker.UserOrg(s)
+				if conn, admin, err = worker.UserOrg(s); err != nil {
+					return usageError{err}
+				}
 			}
 			var errs []error
 			for _, path := range ledgers {
@@ -92,7 +94,11 @@ func findLedgers(output, run string) ([]string, error) {
 func cleanLedger(cmd *cobra.Command, path string, conn platform.Connection, admin platform.Admin) error {
 	out := cmd.OutOrStdout()
 	book, err := ledger.Open(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, ledger.ErrEmpty):
+		_, err := fmt.Fprintf(out, "%s ends before anything was created: nothing was left behind\n", path)
+		return err
+	case err != nil:
 		return usageError{err}
 	}
 	defer func() { _ = book.Close() }() // everything in it is synced
@@ -124,7 +130,13 @@ func cleanLedger(cmd *cobra.Command, path string, conn platform.Connection, admi
 	for _, note := range report.Notes {
 		_, _ = fmt.Fprintf(out, "  %s\n", note)
 	}
-	if report.Status != "done" {
+	switch {
+	case report.Status == "done":
+	case report.Remaining == 0:
+		return fmt.Errorf("everything is removed from %s, but that could not be written into the ledger %s", conn.BaseURL, path)
+	case cmd.Context().Err() != nil:
+		return fmt.Errorf("%w: %d things remain on %s; say it again to go on", context.Canceled, report.Remaining, conn.BaseURL)
+	default:
 		return fmt.Errorf("%d things remain on %s: mend the cause and say it again", report.Remaining, conn.BaseURL)
 	}
 	return nil

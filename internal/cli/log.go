@@ -1,18 +1,22 @@
 package cli
 
 import (
+	"errors"
+	"io"
 	"os"
+	"sync"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
 // newLog returns a structured log in a file of its own: a line of JSON an
-// event, with constant messages and fields. Errors in a storm are sampled.
-func newLog(path string, debug bool, runID string) (*zap.Logger, error) {
+// event, with constant messages and fields. Closing it returns why it is not
+// complete, if it is not.
+func newLog(path string, debug bool, runID string) (*zap.Logger, io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // in the run's own folder
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	level := zapcore.InfoLevel
 	if debug {
@@ -21,6 +25,34 @@ func newLog(path string, debug bool, runID string) (*zap.Logger, error) {
 	encoder := zap.NewProductionEncoderConfig()
 	encoder.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoder.EncodeDuration = zapcore.StringDurationEncoder
-	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoder), zapcore.Lock(f), level)
-	return zap.New(core).With(zap.String("run", runID)), nil
+	file := &logWriter{File: f}
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoder), file, level)
+	// What cannot be written is told once, at the end, and not line by line
+	// across the live view.
+	return zap.New(core, zap.ErrorOutput(zapcore.AddSync(io.Discard))).With(zap.String("run", runID)), file, nil
+}
+
+// logWriter remembers the first failure.
+type logWriter struct {
+	*os.File
+	mu     sync.Mutex
+	failed error
+}
+
+// Write implements io.Writer.
+func (w *logWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, err := w.File.Write(b)
+	if w.failed == nil {
+		w.failed = err
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (w *logWriter) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(w.failed, w.File.Close())
 }

@@ -42,9 +42,7 @@ users ask questions the way people do, measures every answer, removes what it
 created, and says whether the platform kept its promises.
 
   loadtest run scenario.yaml        the main job; without targets, against an embedded platform
-  loadtest scenario init            a scenario to start from
-
-Exit codes: 0 fine · 1 the tool failed · 2 bad input · 99 a threshold was crossed · 130 interrupted`,
+  loadtest scenario init            a scenario to start from`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version,
@@ -57,6 +55,9 @@ Exit codes: 0 fine · 1 the tool failed · 2 bad input · 99 a threshold was cro
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetUsageTemplate(root.UsageTemplate() + `
+Exit codes: 0 fine · 1 the tool failed · 2 bad input · 99 a threshold was crossed · 130 interrupted
+`)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})

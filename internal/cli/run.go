@@ -78,6 +78,7 @@ type localRun struct {
 	id     string
 	folder string
 	log    *zap.Logger
+	closer io.Closer // of the log
 	screen *live.Log // stderr, kept out of the live view's way
 }
 
@@ -96,7 +97,7 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	if err := r.prepare(scenario); err != nil {
 		return err
 	}
-	defer func() { _ = r.log.Sync() }() // stderr of a log file: nothing to do about it
+	defer r.closeLog()
 
 	embedded := scenario.Spec.Targets.Embedded()
 	if embedded {
@@ -111,11 +112,20 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		Embedded: embedded, Tool: tool(r.version), Log: r.log,
 	})
 	if err != nil {
+		r.forget()
 		return usageError{err}
 	}
 	fmt.Fprintf(r.screen, "run %s, seed %d\n", r.id, *scenario.Spec.Seed)
 	bundle, runErr := r.watch(ctx, scenario, w)
-	return errors.Join(r.keep(scenario, bundle), outcome(bundle, runErr))
+	kept, end := r.keep(path, scenario, bundle), outcome(bundle, runErr)
+	var verdict verdictError
+	switch {
+	case kept != nil && errors.As(end, &verdict):
+		return kept // results that are lost are graver than a verdict, which the summary tells
+	case kept == nil && end != nil && isTerminal(r.out) && isTerminal(r.err):
+		return verdictError{exitCode(end)} // the summary has just said it, on the same screen
+	}
+	return errors.Join(kept, end)
 }
 
 // loadScenario reads the file, or standard input if it is called "-".
@@ -162,10 +172,24 @@ func (r *localRun) prepare(s *config.Scenario) error {
 		return usageError{fmt.Errorf("make the run's folder: %w; choose another with --output-dir", err)}
 	}
 	var err error
-	if r.log, err = newLog(filepath.Join(r.folder, logFile), s.Spec.Advanced.Debug, r.id); err != nil {
+	if r.log, r.closer, err = newLog(filepath.Join(r.folder, logFile), s.Spec.Advanced.Debug, r.id); err != nil {
+		r.forget()
 		return usageError{fmt.Errorf("open the log: %w; choose another folder with --output-dir", err)}
 	}
 	return nil
+}
+
+// forget removes the folder of a run that has not begun: the corrected
+// scenario may use its name.
+func (r *localRun) forget() {
+	_ = os.Remove(filepath.Join(r.folder, logFile))
+	_ = os.Remove(r.folder) // fails if there is more in it, as it should
+}
+
+func (r *localRun) closeLog() {
+	if err := r.closer.Close(); err != nil {
+		fmt.Fprintf(r.err, "warning: the log is not complete: %v\n", err)
+	}
 }
 
 // startPlatform starts the embedded platform and makes it the target.
@@ -230,7 +254,7 @@ func (r *localRun) watch(ctx context.Context, s *config.Scenario, w *worker.Work
 // keep writes the result and the report and prints the summary. A disk that
 // takes no more must not cost the measurements: they go to the temporary
 // folder instead, and the summary is printed in any case.
-func (r *localRun) keep(s *config.Scenario, b *export.Bundle) error {
+func (r *localRun) keep(path string, s *config.Scenario, b *export.Bundle) error {
 	var page bytes.Buffer
 	drawErr := report.HTML(&page, b)
 	files, err := r.write(r.folder, b, page.Bytes())
@@ -254,7 +278,20 @@ func (r *localRun) keep(s *config.Scenario, b *export.Bundle) error {
 	}
 	return errors.Join(report.Terminal(r.out, b, report.TerminalOptions{
 		Width: width, Color: colored(r.out), CostLimitMicroUSD: b.Run.CostLimitMicroUSD, Files: files,
+		CleanupCommand: r.cleanupCommand(path),
 	}), err)
+}
+
+// cleanupCommand is what to type to remove what the run left.
+func (r *localRun) cleanupCommand(path string) string {
+	command := "loadtest cleanup --run " + r.id
+	if path != "-" {
+		command += " --config " + path
+	}
+	if r.output != defaultOutput {
+		command += " --output-dir " + r.output
+	}
+	return command
 }
 
 // write puts both files into dir, as far as possible, and returns those that are there.
@@ -317,8 +354,12 @@ func tool(version string) export.Tool {
 
 // colored reports whether w is a terminal that wants colours.
 func colored(w io.Writer) bool {
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func randomSeed() uint64 {

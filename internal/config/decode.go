@@ -30,6 +30,7 @@ const MaxBytes = 1 << 20
 // What else an input may be like at most.
 const (
 	maxDepth = 50      // of nesting
+	maxDocs  = 100     // in a file
 	maxItems = 10_000  // of a list or mapping
 	maxNodes = 200_000 // visited while decoding, aliases followed
 )
@@ -109,13 +110,12 @@ func newDecoder(name string, data []byte, getenv func(string) (string, bool)) *d
 	if dir := filepath.Dir(name); dir != "." && name != "-" && name != "" {
 		d.dir = dir
 	}
-	switch {
-	case len(data) > MaxBytes:
+	if len(data) > MaxBytes {
 		d.faults.add(Fault{File: name, Message: "the file is larger than 1 MiB, which no scenario needs to be"})
-	default:
-		d.src = newSource(name, string(data))
-		d.checkCharacters(string(data))
+		return d
 	}
+	d.src = newSource(name, string(data))
+	d.checkCharacters(string(data))
 	return d
 }
 
@@ -123,6 +123,12 @@ func newDecoder(name string, data []byte, getenv func(string) (string, bool)) *d
 // library does not give.
 func (d *decoder) checkCharacters(text string) {
 	line, column := 1, 1
+	refuse := func(message string) {
+		d.src.concealLine(line)
+		f := Fault{File: d.src.name, Line: line, Column: column, Message: message}
+		f.Source, f.Caret = d.src.excerpt(line, column)
+		d.faults.add(f)
+	}
 	for i, r := range text {
 		size := 1
 		if r == utf8.RuneError {
@@ -130,12 +136,12 @@ func (d *decoder) checkCharacters(text string) {
 		}
 		switch {
 		case r == utf8.RuneError && size == 1:
-			d.faults.add(Fault{File: d.src.name, Line: line, Column: column, Message: "the file is not UTF-8 text"})
+			refuse("the file is not UTF-8 text")
 			return
 		case r == '\n':
 			line, column = line+1, 0
 		case unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\u0085':
-			d.faults.add(Fault{File: d.src.name, Line: line, Column: column, Message: fmt.Sprintf("there is a control character here (%U)", r)})
+			refuse(fmt.Sprintf("there is a control character here (%U)", r))
 			return
 		}
 		column++
@@ -164,10 +170,16 @@ func (d *decoder) nodesOf(text string) (roots []*yaml.Node) {
 			d.syntax(err)
 			return roots
 		}
-		if len(doc.Content) == 1 && !isNull(doc.Content[0]) {
-			d.src.conceal(&doc)
-			roots = append(roots, doc.Content[0])
+		if len(doc.Content) != 1 || isNull(doc.Content[0]) {
+			continue
 		}
+		if len(roots) == maxDocs {
+			d.given = map[string]given{}
+			d.fault(doc.Content[0], "", "", "there are more than %d documents in this file", maxDocs)
+			return roots
+		}
+		d.src.conceal(&doc)
+		roots = append(roots, doc.Content[0])
 	}
 }
 
@@ -182,7 +194,8 @@ func (d *decoder) documents(text string) (*Scenario, []TestScenario) {
 			var t TestScenario
 			t.set = d.document(doc, reflect.ValueOf(&t).Elem())
 			if first, again := names[t.Metadata.Name]; again && t.Metadata.Name != "" {
-				d.fault(doc, "metadata.name", "", "there are two TestScenarios named %q, the other on line %d", t.Metadata.Name, first)
+				n := d.place("metadata.name")
+				d.fault(n, "metadata.name", "", "there are two TestScenarios named %s, the other on line %d", d.describe(n), first)
 			}
 			names[t.Metadata.Name] = doc.Line
 			tests = append(tests, t)
@@ -191,7 +204,10 @@ func (d *decoder) documents(text string) (*Scenario, []TestScenario) {
 		var s Scenario
 		s.set = d.document(doc, reflect.ValueOf(&s).Elem())
 		s.warnings = d.warnings
-		if scenario != nil {
+		switch {
+		case doc.Kind != yaml.MappingNode, d.kindOf(doc) == "ConfigMap": // has been reported
+			continue
+		case scenario != nil:
 			d.fault(doc, "", "run them one by one", "a second %s: a file holds one", KindLoadTestScenario)
 			continue
 		}
@@ -222,10 +238,14 @@ func (d *decoder) document(doc *yaml.Node, v reflect.Value) map[string]bool {
 		d.fault(doc, "kind", "take the text under data: out into a file of its own", "this is a Kubernetes ConfigMap: a scenario is what such a thing holds")
 		return nil
 	}
-	d.value(doc, v, "", &field{})
+	if !d.value(doc, v, "", &field{}) && doc.Kind != yaml.MappingNode {
+		return nil
+	}
 	set := map[string]bool{}
 	for path, g := range d.given {
-		if !g.byDefault && path != "" {
+		// With what it is in: one dialect may name a field directly where the
+		// other goes through two.
+		for ; !g.byDefault && path != "" && !set[path]; path = outer(path) {
 			set[path] = true
 		}
 	}
@@ -557,7 +577,7 @@ func shorten(s string) string {
 
 // didYouMean returns the question, or "" if no name is near.
 func didYouMean(wrong string, names []string) string {
-	best, distance := "", 1+max(1, len(wrong)/3)
+	best, distance := "", min(len(wrong), (len(wrong)+2)/3+1)
 	if len(wrong) > 64 {
 		return ""
 	}
@@ -696,7 +716,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string, f *field) b
 			return wrong(err.Error())
 		}
 		*target = parsed
-		return d.within(n, float64(parsed), path, f)
+		return d.within(n, float64(parsed), path, "a duration", f)
 	case *MicroUSD:
 		if !literal {
 			return wrong(what)
@@ -706,7 +726,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string, f *field) b
 			return wrong(err.Error())
 		}
 		*target = parsed
-		return d.within(n, float64(parsed)/microPerUSD, path, f)
+		return d.within(n, float64(parsed)/microPerUSD, path, "an amount", f)
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -732,14 +752,14 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string, f *field) b
 			return wrong(what)
 		}
 		v.SetFloat(parsed)
-		return d.within(n, parsed, path, f)
+		return d.within(n, parsed, path, "a number", f)
 	case reflect.Int, reflect.Int64:
 		parsed, err := strconv.ParseInt(e.text, 10, 64)
 		if err != nil || !literal || v.OverflowInt(parsed) {
 			return wrong(what)
 		}
 		v.SetInt(parsed)
-		return d.within(n, float64(parsed), path, f)
+		return d.within(n, float64(parsed), path, "a whole number", f)
 	case reflect.Uint64:
 		parsed, err := strconv.ParseUint(e.text, 0, 64)
 		if err != nil || !literal {
@@ -812,13 +832,9 @@ func (f *field) bounds() string {
 	return ""
 }
 
-func (d *decoder) within(n *yaml.Node, x float64, path string, f *field) bool {
+func (d *decoder) within(n *yaml.Node, x float64, path, noun string, f *field) bool {
 	if f.min != nil && x < *f.min || f.max != nil && x > *f.max || f.above != nil && x <= *f.above {
-		what := "a number"
-		if f.unit == "s" || f.unit == "ms" {
-			what = "a duration"
-		}
-		return d.expected(n, path, what+f.bounds())
+		return d.expected(n, path, noun+f.bounds())
 	}
 	return true
 }

@@ -79,7 +79,8 @@ func (x *explainer) field(v reflect.Value, f *field, path string, depth int) {
 		v = v.Elem()
 	}
 	derived := v.Kind() == reflect.Bool || f.def != "" || slices.ContainsFunc(f.enum, func(c choice) bool { return c.value == "" })
-	if v.IsZero() && v.Kind() != reflect.Struct && !x.set[path] && !derived {
+	isGroup := v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[secret.String]()
+	if v.IsZero() && !isGroup && !x.set[path] && !derived {
 		x.line(depth, "# "+f.name+":", "[not set] "+doc)
 		return
 	}
@@ -88,7 +89,7 @@ func (x *explainer) field(v reflect.Value, f *field, path string, depth int) {
 		return
 	}
 	switch {
-	case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[secret.String]():
+	case isGroup:
 		x.line(depth, f.name+":", doc)
 		x.fields(v, path, depth+1)
 	case v.Kind() == reflect.Slice && v.Len() > 0:
@@ -136,7 +137,10 @@ func stringKeys(v reflect.Value) map[string]bool {
 func (x *explainer) inline(v reflect.Value, f *field) (text string, ok bool) {
 	switch value := v.Interface().(type) {
 	case secret.String:
-		return strconv.Quote(masked), !value.Empty()
+		if value.Empty() {
+			return `""`, true
+		}
+		return strconv.Quote(masked), true
 	case time.Duration:
 		switch f.unit {
 		case "s":

@@ -19,15 +19,15 @@ func (d *decoder) fill(v reflect.Value, path string) {
 		if _, there := d.given[at]; there || f.def == "" || f.index < 0 {
 			continue
 		}
-		before := d.given
-		d.given = map[string]given{at: {byDefault: true}}
-		if !d.value(parsedDefault(f.def), v.Field(f.index), at, f) {
-			panic(fmt.Sprintf("config: the default of %s is wrong: %v", at, d.faults.List))
+		// A default is not the file's, so it does not count towards its bounds.
+		own := newDecoder("default", nil, nil)
+		own.given = map[string]given{at: {}}
+		if !own.value(parsedDefault(f.def), v.Field(f.index), at, f) {
+			panic(fmt.Sprintf("config: the default of %s is wrong: %v", at, own.faults.List))
 		}
-		for p := range d.given {
-			before[p] = given{byDefault: true}
+		for p := range own.given {
+			d.given[p] = given{byDefault: true}
 		}
-		d.given = before
 		d.fill(v.Field(f.index), at)
 	}
 }

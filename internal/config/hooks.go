@@ -141,5 +141,8 @@ func (c *Credential) decodeNode(d *decoder, n *yaml.Node, path string, _ *field)
 		d.given[at] = given{value: n}
 		return d.value(n, reflect.ValueOf(&c.Key).Elem(), at, &field{})
 	}
+	if n.Kind == yaml.SequenceNode {
+		return d.expected(n, path, "a key, or {org, user, key}")
+	}
 	return d.structure(n, reflect.ValueOf((*plain)(c)).Elem(), path)
 }

@@ -50,8 +50,15 @@ func (s *source) excerpt(line, column int) (text string, caret int) {
 		out = append(out, '…')
 	}
 	hidden := s.hidden(line, from, to)
+	maskAt := 0
 	for i, r := range raw[from:to] {
-		if from+i+1 == column {
+		if hidden[i] && (i == 0 || !hidden[i-1]) {
+			maskAt = len(out) + 1
+		}
+		switch {
+		case from+i+1 == column && hidden[i]:
+			caret = maskAt
+		case from+i+1 == column:
 			caret = len(out) + 1
 		}
 		switch {
@@ -131,7 +138,7 @@ func (s *source) conceal(doc *yaml.Node) {
 			}
 			key := n.Content[i-1].Value
 			scalar := child.Kind == yaml.ScalarNode || child.Kind == yaml.AliasNode
-			if isSecretName(key) && (scalar || !strings.EqualFold(key, "apiKeys")) || !scalar && secretGroup.MatchString(key) {
+			if userInfo.MatchString(child.Value) || isSecretName(key) && (scalar || !strings.EqualFold(key, "apiKeys")) || !scalar && secretGroup.MatchString(key) {
 				secrets = append(secrets, [2]int{start, len(order)})
 			}
 		}
@@ -145,6 +152,9 @@ func (s *source) conceal(doc *yaml.Node) {
 		r := span{from.Line, from.Column, len(s.lines) + 1, 1}
 		if pair[1] < len(order) {
 			r.endLine, r.endColumn = order[pair[1]].Line, order[pair[1]].Column
+		}
+		if length := s.lengthOf(from); length > 0 {
+			r.endLine, r.endColumn = r.line, r.column+length
 		}
 		if from.Kind == yaml.MappingNode && from.Style&yaml.FlowStyle == 0 {
 			// The names in a block are no secrets.
@@ -162,6 +172,27 @@ func (s *source) conceal(doc *yaml.Node) {
 	}
 }
 
+// lengthOf returns how many characters a scalar takes in the text if it stands
+// there as it is; 0 if it does not, so that its end is not known.
+func (s *source) lengthOf(n *yaml.Node) int {
+	if n.Kind != yaml.ScalarNode || n.Line < 1 || n.Line > len(s.lines) || n.Column < 1 || n.Column > len(s.lines[n.Line-1]) {
+		return 0
+	}
+	written := n.Value
+	switch n.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle) {
+	case yaml.SingleQuotedStyle:
+		written = "'" + written + "'"
+	case yaml.DoubleQuotedStyle:
+		written = `"` + written + `"`
+	}
+	value := []rune(written)
+	rest := s.lines[n.Line-1][n.Column-1:]
+	if len(rest) < len(value) || string(rest[:len(value)]) != written {
+		return 0
+	}
+	return len(value)
+}
+
 // keyBefore matches a name and its colon.
 var keyBefore = regexp.MustCompile(`([\w-]+)["']?\s*:`)
 
@@ -175,6 +206,9 @@ func (s *source) concealLine(line int) {
 		s.secrets = append(s.secrets, span{line, column, line, len(s.lines[line-1]) + 1})
 	}
 	text := string(s.lines[line-1])
+	if m := userInfo.FindStringIndex(text); m != nil {
+		hide(len([]rune(text[:m[0]])) + 1)
+	}
 	for _, m := range keyBefore.FindAllStringSubmatchIndex(text, -1) {
 		if looksSecret(text[m[2]:m[3]]) {
 			hide(len([]rune(text[:m[1]])) + 1)
@@ -192,6 +226,9 @@ func (s *source) concealLine(line int) {
 			continue
 		}
 		level = indent(above)
+		if strings.HasPrefix(above[level:], "-") {
+			level++
+		}
 		for _, m := range keyBefore.FindAllStringSubmatch(above, -1) {
 			if looksSecret(m[1]) {
 				hide(indent(text) + 1)

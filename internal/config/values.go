@@ -48,7 +48,10 @@ var (
 
 // parseMoney reads a decimal number of dollars exactly.
 func parseMoney(s string) (MicroUSD, error) {
-	digits, negative := strings.CutPrefix(strings.TrimPrefix(s, "+"), "-")
+	digits, negative := strings.CutPrefix(s, "-")
+	if !negative {
+		digits = strings.TrimPrefix(s, "+")
+	}
 	whole, fraction, _ := strings.Cut(digits, ".")
 	if whole == "" && fraction == "" || !isDigits(whole) || !isDigits(fraction) {
 		return 0, errNotMoney
@@ -127,11 +130,10 @@ func formatDuration(d time.Duration) string {
 
 // parseRatio reads 0.01 or 1%.
 func parseRatio(s string) (float64, error) {
-	number, percent := strings.CutSuffix(s, "%")
-	r, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	if percent {
-		r /= 100
+	if number, percent := strings.CutSuffix(s, "%"); percent {
+		s = strings.TrimSpace(number) + "e-2" // the nearest to the decimal, which a division may miss
 	}
+	r, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(r >= 0 && r <= 1) {
 		return 0, errNotRatio
 	}

@@ -26,7 +26,7 @@ func TestParseMoney(t *testing.T) {
 // Money survives being written and read.
 func TestMoneyRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := MicroUSD(rapid.Int64Min(-1<<63 + 1).Draw(t, "micro"))
+		m := MicroUSD(rapid.Int64Min(-1<<63+1).Draw(t, "micro"))
 		if got, err := parseMoney(m.String()); got != m || err != nil {
 			t.Fatalf("%d became %q became %d (%v)", m, m.String(), got, err)
 		}

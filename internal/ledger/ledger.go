@@ -16,7 +16,8 @@
 //
 // Every method that writes returns once the entry is on the disk; concurrent
 // writers share one sync. After a failed write the ledger refuses all others,
-// which stops creation.
+// which stops creation; what is removed all the same is outstanding no longer
+// until the file is opened again.
 package ledger
 
 import (
@@ -290,17 +291,17 @@ func (l *Ledger) flush(b *batch) {
 			err = l.file.Sync()
 		}
 		if err != nil {
-			l.err = fmt.Errorf("the ledger %s cannot be written, so nothing more may be created: %w", l.path, err)
+			l.err = fmt.Errorf("the ledger %s cannot be written any more: %w", l.path, err)
 		}
 	}
 	b.done, b.err = true, l.err
-	if b.err != nil {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range b.entries {
-		l.tree.apply(e)
+		// What is gone is gone, written or not: who asks this process is told so.
+		if b.err == nil || e.Op == Removed || e.Op == Disabled {
+			l.tree.apply(e)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -272,7 +272,7 @@ func TestTLS(t *testing.T) {
 				w.Header().Set("Content-Type", "application/json")
 				_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"x"}}]}`)
 			}))
-			srv.Config.ErrorLog = log.New(io.Discard, "", 0) //nolint:depguard // what net/http asks for
+			srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 			if test.server != nil {
 				srv.TLS = test.server
 				srv.StartTLS()

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 )
 
 // retrying is a caller that repeats what may succeed later, waiting in
@@ -42,10 +45,11 @@ func (r *retrying) call(ctx context.Context, c apiCall, into any) error {
 		InitialInterval: r.first / 2, MaxInterval: r.longest / 2, Multiplier: 2, RandomizationFactor: 1,
 	}}
 	var last error
-	tried := 0
+	tried, doubtful := 0, false
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		tried++
 		last = r.next.call(ctx, c, into)
+		doubtful = doubtful || !turnedDown(last)
 		if answered(last) {
 			r.reached.Store(true)
 		}
@@ -60,6 +64,9 @@ func (r *retrying) call(ctx context.Context, c apiCall, into any) error {
 		backoff.WithMaxElapsedTime(0), // the tries and the context bound it
 		backoff.WithNotify(func(error, time.Duration) { r.count.Add(1) }),
 	)
+	if c.method == http.MethodPost && !doubtful {
+		last = notDone{last}
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -76,6 +83,33 @@ func (r *retrying) call(ctx context.Context, c apiCall, into any) error {
 func answered(err error) bool {
 	var e *Error
 	return err == nil || errors.As(err, &e) && e.Status != 0
+}
+
+// ErrNotDone is in the error of a call that surely changed nothing: whenever
+// it was tried, it was turned down or never left this machine.
+var ErrNotDone = errors.New("nothing was changed")
+
+// notDone adds ErrNotDone to an error and nothing to its text.
+type notDone struct{ error }
+
+func (n notDone) Unwrap() []error { return []error{n.error, ErrNotDone} }
+
+// turnedDown reports whether a try that ended with err surely changed
+// nothing: no connection came about, or the answer was a plain no.
+func turnedDown(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	var op *net.OpError
+	switch {
+	case e.Status == http.StatusRequestTimeout, e.Status == http.StatusConflict:
+		return false
+	case e.Status != 0:
+		return e.Status >= 300 && e.Status <= 499
+	default:
+		return e.Kind == record.TLS || errors.As(e.Err, &op) && op.Op == "dial"
+	}
 }
 
 // waits is exponential backoff that obeys Retry-After; the random part comes

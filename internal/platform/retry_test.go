@@ -3,6 +3,7 @@ package platform
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -83,6 +84,41 @@ func TestRetry(t *testing.T) {
 				}
 				if c.tries > 1 && c.err != nil && !strings.Contains(err.Error(), "tried 8 times") {
 					t.Errorf("err = %q does not tell the tries", err)
+				}
+			})
+		})
+	}
+}
+
+// TestNotDone checks that a call is said to have changed nothing only if no
+// try can have been carried out.
+func TestNotDone(t *testing.T) {
+	dial := &Error{Kind: record.Connection, Err: &net.OpError{Op: "dial", Err: errors.New("refused")}}
+	reset := &Error{Kind: record.Connection, Err: &net.OpError{Op: "read", Err: errors.New("reset")}}
+	for _, c := range []struct {
+		name   string
+		method string
+		errs   []error
+		want   bool
+	}{
+		{"a bad key", "POST", []error{status(401)}, true},
+		{"a wrong path", "POST", []error{status(404)}, true},
+		{"too often", "POST", []error{status(429)}, true},
+		{"nobody there", "POST", []error{dial}, true},
+		{"a bad certificate", "POST", []error{&Error{Kind: record.TLS}}, true},
+		{"a name that is taken, perhaps by an earlier try", "POST", []error{status(409)}, false},
+		{"a gateway", "POST", []error{status(502)}, false},
+		{"no answer", "POST", []error{reset}, false},
+		{"no answer, then a no", "POST", []error{reset, status(401)}, false},
+		{"nobody there, then a no", "POST", []error{dial, status(401)}, true},
+		{"success", "POST", []error{nil}, false},
+		{"a question about something", "GET", []error{status(404)}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				err := newRetrying(&answers{errs: c.errs}).call(t.Context(), apiCall{method: c.method}, nil)
+				if got := errors.Is(err, ErrNotDone); got != c.want {
+					t.Errorf("%v: not done is %v, want %v", err, got, c.want)
 				}
 			})
 		})

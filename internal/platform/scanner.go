@@ -143,7 +143,10 @@ func (s *scanner) count() (int, bool) {
 		}
 		n = n*10 + int(c-'0')
 	}
-	return n, n <= most
+	if n > most {
+		return 0, false
+	}
+	return n, true
 }
 
 // null consumes a value and reports whether it is null.

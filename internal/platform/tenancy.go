@@ -158,7 +158,7 @@ var slugPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // CreateOrg creates an organization. If the slug is taken by an organization
 // of the same run, as happens when the answer to an earlier try was lost, it
-// is adopted.
+// is adopted. If none was created for sure, the error is [ErrNotDone].
 func (t *Tenancy) CreateOrg(ctx context.Context, o NewOrg) (OrgRef, error) {
 	if !slugPattern.MatchString(o.Slug) {
 		return OrgRef{}, fmt.Errorf("the slug %q is not usable: the platform can address only a-z, 0-9 and single dashes", o.Slug)

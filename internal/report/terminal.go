@@ -26,6 +26,9 @@ type TerminalOptions struct {
 	CostLimitMicroUSD int64
 	// Files are where the results were written.
 	Files []string
+	// CleanupCommand is what to type if something is left on the platform,
+	// "" for the command without options.
+	CleanupCommand string
 }
 
 // The summary is for ten seconds: longer lists are cut, and say so.
@@ -122,7 +125,7 @@ func (t *terminal) verdict() {
 		t.text("  ", r, asIs)
 	}
 	stop := cmp.Or(t.b.Stop.Reason, human.Unknown)
-	if t.b.Stop.Detail != "" {
+	if t.b.Stop.Detail != "" && !slices.Contains(t.b.Verdict.Reasons, t.b.Stop.Detail) { // long, if it is there already
 		stop += ": " + t.b.Stop.Detail
 	}
 	ran := "ended after " + human.Duration(t.b.Run.Duration)
@@ -471,7 +474,7 @@ func (t *terminal) end() {
 	if s, ink, todo := t.cleanup(); s != "" {
 		t.text(label("Cleanup"), s, ink)
 		if todo {
-			copyable(indent, "loadtest cleanup --run "+t.b.Run.ID)
+			copyable(indent, cmp.Or(t.o.CleanupCommand, "loadtest cleanup --run "+t.b.Run.ID))
 		}
 	}
 	lead := label("Results")
@@ -523,7 +526,10 @@ func (t *terminal) cleanup() (text string, ink func(string) string, todo bool) {
 	case "retained":
 		s, ink, todo = "everything was kept, as the scenario asks; to remove it:", t.Warn, true
 	case "incomplete":
-		left := human.Count(uint64(max(0, c.Remaining))) + " still usable on the platform; to finish:"
+		left := "nothing is left on the platform, as far as is known; to make sure:"
+		if c.Remaining > 0 {
+			left = human.Count(uint64(c.Remaining)) + " still usable on the platform; to finish:"
+		}
 		s, ink, todo = strings.TrimPrefix(s+"; "+left, "; "), t.Bad, true
 	case "unneeded":
 		s = cmp.Or(s, "nothing was created")

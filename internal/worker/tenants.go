@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -88,10 +89,18 @@ func (w *Worker) removeTenants(ctx context.Context, book *ledger.Ledger, b *expo
 	b.Cleanup = RemoveTenants(ctx, w.tenancy, book)
 	w.Log.Info("tenants removed", zap.String("status", b.Cleanup.Status), zap.Int("orgs", b.Cleanup.DeletedOrgs),
 		zap.Int("remaining", b.Cleanup.Remaining), zap.Duration("took", b.Cleanup.Duration))
-	if b.Cleanup.Status != "done" {
-		w.warn("clean-up is incomplete, %d things remain on the platform: run loadtest cleanup --run %s", b.Cleanup.Remaining, w.RunID)
+	switch {
+	case b.Cleanup.Status == "done":
+	case b.Cleanup.Remaining > 0:
+		w.warn("clean-up is incomplete: %d things may remain on the platform", b.Cleanup.Remaining)
+	default:
+		w.warn("the tenants are removed, but that could not be written into the ledger %s", book.Path())
 	}
 }
+
+// fewFailures is how many failures of a clean-up are told: they mostly have
+// one cause.
+const fewFailures = 3
 
 // RemoveTenants removes what the ledger says is outstanding, and reports it
 // in the words of the result document.
@@ -105,7 +114,11 @@ func RemoveTenants(ctx context.Context, tenancy *platform.Tenancy, book *ledger.
 	}
 	if err != nil {
 		c.Status = "incomplete"
-		for _, failure := range report.Failures {
+		for i, failure := range report.Failures {
+			if i == fewFailures {
+				c.Notes = append(c.Notes, fmt.Sprintf("and %d more failures", len(report.Failures)-i))
+				break
+			}
 			c.Notes = append(c.Notes, failure.Error())
 		}
 		if len(report.Failures) == 0 {
@@ -134,18 +147,27 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 	}
 	streaming := script.StreamingRatio > 0
 	err := w.probe(ctx, first, streaming)
-	if err == nil || !streaming {
-		return explainPreflight(err)
-	}
 	var perr *platform.Error
-	if !errors.As(err, &perr) || perr.Status == 401 || perr.Outcome() != record.Failed {
-		return explainPreflight(err)
+	switch {
+	case err == nil:
+		return nil
+	case !streaming, !errors.As(err, &perr), perr.Kind == record.AuthError, perr.Outcome() != record.Failed:
+		return w.explainPreflight(err)
 	}
-	if again := w.probe(ctx, first, false); again != nil {
-		return explainPreflight(again)
+	if w.probe(ctx, first, false) != nil {
+		return w.explainPreflight(err)
+	}
+	// A platform that fails now and then must not be taken for one that
+	// cannot stream.
+	err = w.probe(ctx, first, true)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil, !errors.As(err, &perr):
+		return w.explainPreflight(err)
 	}
 	script.StreamingRatio = 0
-	w.find("streaming is not supported", "a streamed request failed (%v) and the same request without streaming succeeded; all requests of this run are sent without streaming, so there is no TTFT and no ITL", perr)
+	w.find("streaming is not supported", "a streamed request failed twice (%v) and the same request without streaming succeeded; all requests of this run are sent without streaming, so there is no TTFT and no ITL", perr)
 	return nil
 }
 
@@ -163,9 +185,24 @@ func (w *Worker) models(ctx context.Context, key secret.String) ([]string, error
 	return models, err
 }
 
-func explainPreflight(err error) error {
-	if err == nil {
-		return nil
+// explainPreflight says what a failed pre-flight request means and what a
+// person can do.
+func (w *Worker) explainPreflight(err error) error {
+	advice := ""
+	var e *platform.Error
+	if errors.As(err, &e) {
+		switch {
+		case e.Kind == record.AuthError && w.job.createTenants:
+			advice = "; the key was issued a moment ago: do targets.apiRouterUrl and targets.userOrgUrl belong to the same platform?"
+		case e.Kind == record.AuthError:
+			advice = "; check the keys under targets.credentials"
+		case e.Status == http.StatusNotFound:
+			advice = "; check targets.apiRouterUrl, which is the part before /v1, and the model's name"
+		case e.Kind == record.Timeout:
+			advice = "; look whether the platform is well, or raise targets.timeout"
+		case e.Temporary():
+			advice = "; look whether the platform is well"
+		}
 	}
-	return fmt.Errorf("the pre-flight request failed, so no load was made: %w", err)
+	return fmt.Errorf("the pre-flight request to %s failed, so no load was made: %w%s", w.job.router.BaseURL, err, advice)
 }

@@ -20,7 +20,7 @@ const module = "github.com/otherjamesbrown/ai-aas/tests/load/"
 // layers is the one list of packages. A new package is put on the lowest floor
 // that holds what it imports; docs/load-testing/architecture.md says what each is for.
 var layers = [][]string{
-	{"internal/secret", "internal/record", "internal/human"},
+	{"internal/secret", "internal/record", "internal/human", "internal/alarm"},
 	{"internal/platform", "internal/plan", "internal/loadpattern", "internal/questions", "internal/ledger", "internal/config", "internal/platformsim/llm"},
 	{"internal/stats", "internal/bootstrap", "internal/cleanup", "internal/simulator", "internal/platformsim"},
 	{"internal/limits", "internal/verdict"},
