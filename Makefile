@@ -28,7 +28,7 @@ FUZZTIME ?= 30s
 fuzz: ## every fuzz target in turn
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+	    $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; done; done
 
 bench: ## the benchmarks quoted in docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...

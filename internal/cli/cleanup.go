@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -57,6 +56,9 @@ from the environment: ` + adminKeyEnv + `, or ` + adminEmailEnv + ` and
 				if conn, admin, err = worker.UserOrg(s); err != nil {
 					return usageError{err}
 				}
+				if admin == (platform.Admin{}) {
+					admin = adminFromEnv()
+				}
 			}
 			var errs []error
 			for _, path := range ledgers {
@@ -80,14 +82,17 @@ func adminFromEnv() platform.Admin {
 
 // findLedgers returns the ledgers of a run, one a worker.
 func findLedgers(output, run string) ([]string, error) {
-	if run != filepath.Base(run) || strings.ContainsAny(run, `*?[\`) {
+	if run != filepath.Base(run) || run == ".." {
 		return nil, usageError{fmt.Errorf("%q is not the ID of a run", run)}
 	}
-	ledgers, err := filepath.Glob(filepath.Join(output, run, "ledger*.jsonl"))
+	folder := filepath.Join(output, run)
+	ledgers, err := fs.Glob(os.DirFS(folder), "ledger*.jsonl")
 	if err != nil || len(ledgers) == 0 {
 		return nil, usageError{fmt.Errorf("there is no ledger of run %s in %s: say --output-dir if the run used another folder; a run with keys of its own has none, and nothing to remove", run, output)}
 	}
-	slices.Sort(ledgers)
+	for i, name := range ledgers {
+		ledgers[i] = filepath.Join(folder, name)
+	}
 	return ledgers, nil
 }
 

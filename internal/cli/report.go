@@ -46,7 +46,7 @@ and prints no summary.`,
 				return usageError{fmt.Errorf("%w; choose another file with -o", err)}
 			}
 			return report.Terminal(cmd.OutOrStdout(), b, report.TerminalOptions{
-				Color: colored(cmd.OutOrStdout()), CostLimitMicroUSD: b.Run.CostLimitMicroUSD, Files: []string{output},
+				Width: columns(cmd.OutOrStdout()), Color: colored(cmd.OutOrStdout()), CostLimitMicroUSD: b.Run.CostLimitMicroUSD, Files: []string{output},
 			})
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -28,7 +29,7 @@ func Run(ctx context.Context, version string, args []string, io Streams) int {
 	err := root.ExecuteContext(ctx)
 	var verdict verdictError
 	if err != nil && !errors.As(err, &verdict) {
-		fmt.Fprintf(io.Err, "loadtest: %v\n", err)
+		_, _ = fmt.Fprintf(io.Err, "loadtest: %v\n", err)
 	}
 	return exitCode(err)
 }
@@ -43,12 +44,18 @@ created, and says whether the platform kept its promises.
 
   loadtest run scenario.yaml        the main job; without targets, against an embedded platform
   loadtest scenario init            a scenario to start from`,
+		SuggestionsMinimumDistance: 2,
+
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("there is no command %q; see loadtest --help", args[0])}
+				hint := "see loadtest --help"
+				if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+					hint = "did you mean " + strings.Join(near, " or ") + "?"
+				}
+				return usageError{fmt.Errorf("there is no command %q; %s", args[0], hint)}
 			}
 			return nil
 		},
@@ -68,12 +75,13 @@ Exit codes: 0 fine · 1 the tool failed · 2 bad input · 99 a threshold was cro
 	return root
 }
 
-// usageArgs makes every complaint about arguments a usage error.
+// usageArgs makes every complaint about arguments a usage error that says how
+// the command is used.
 func usageArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				return usageError{fmt.Errorf("%w; usage: %s, and see %s --help", err, cmd.UseLine(), cmd.CommandPath())}
 			}
 			return nil
 		}
@@ -94,4 +102,19 @@ func versionCommand(version string) *cobra.Command {
 			return err
 		},
 	}
+}
+
+// Check reports what is wrong with a command line: an unknown command or flag,
+// a missing or superfluous argument. It carries nothing out; the documentation
+// is tested with it.
+func Check(args []string) error {
+	cmd, rest, err := rootCommand("").Find(args)
+	if err != nil {
+		return err
+	}
+	cmd.InitDefaultHelpFlag()
+	if err := cmd.ParseFlags(rest); err != nil {
+		return err
+	}
+	return errors.Join(cmd.ValidateArgs(cmd.Flags().Args()), cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups())
 }

@@ -13,8 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
@@ -52,7 +55,11 @@ against an embedded, simulated platform.
 It leaves a folder with result.json, report.html and run.log, and prints the
 verdict. Ctrl-C ends the run in order: what was measured is kept, the tenants
 are removed. A second Ctrl-C ends it at once; then loadtest cleanup --run ID
-removes what is left.`,
+removes what is left.
+
+What opens the platform's User/Org API comes from the scenario, or if that says
+nothing, from the environment: ` + adminKeyEnv + `, or
+` + adminEmailEnv + ` and ` + adminPasswordEnv + `.`,
 		Example: `  loadtest run configs/examples/smoke.yaml
   loadtest run - < scenario.yaml`,
 		Args: cobra.ExactArgs(1),
@@ -89,17 +96,22 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	}
 	r.screen = live.NewLog(r.err)
 	for _, w := range scenario.Warnings() {
-		fmt.Fprintf(r.screen, "warning: %s\n", w)
+		r.say("warning: %s\n", w)
 	}
 	for _, u := range scenario.Unsupported() {
-		fmt.Fprintf(r.screen, "warning: %s\n", u)
+		r.say("warning: %s has no effect yet: %s\n", u.Path, u.Sentence)
+	}
+	embedded := scenario.Spec.Targets.Embedded()
+	if !embedded {
+		if err := administrator(&scenario.Spec.Targets, adminFromEnv()); err != nil {
+			return usageError{fmt.Errorf("%s: %w", path, err)}
+		}
 	}
 	if err := r.prepare(scenario); err != nil {
 		return err
 	}
 	defer r.closeLog()
 
-	embedded := scenario.Spec.Targets.Embedded()
 	if embedded {
 		stop, err := r.startPlatform(scenario)
 		if err != nil {
@@ -115,7 +127,7 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		r.forget()
 		return usageError{err}
 	}
-	fmt.Fprintf(r.screen, "run %s, seed %d\n", r.id, *scenario.Spec.Seed)
+	r.say("run %s, seed %d\n", r.id, *scenario.Spec.Seed)
 	bundle, runErr := r.watch(ctx, scenario, w)
 	kept, end := r.keep(path, scenario, bundle), outcome(bundle, runErr)
 	var verdict verdictError
@@ -128,19 +140,19 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	return errors.Join(kept, end)
 }
 
+// say tells the user something, without spoiling the live view. There is
+// nobody to tell if it fails.
+func (r *localRun) say(format string, args ...any) { _, _ = fmt.Fprintf(r.screen, format, args...) }
+
 // loadScenario reads the file, or standard input if it is called "-".
 func loadScenario(path string, stdin io.Reader) (*config.Scenario, string, error) {
 	name := path
-	var data []byte
-	var err error
 	if path == "-" {
 		name = "standard input"
-		data, err = io.ReadAll(stdin)
-	} else {
-		data, err = os.ReadFile(path) //nolint:gosec // the user names the file
 	}
+	data, err := readScenario(stdin, path)
 	if err != nil {
-		return nil, "", usageError{fmt.Errorf("read the scenario: %w", err)}
+		return nil, "", err
 	}
 	s, err := config.Parse(name, data, os.LookupEnv)
 	if err != nil {
@@ -148,6 +160,22 @@ func loadScenario(path string, stdin io.Reader) (*config.Scenario, string, error
 	}
 	sum := sha256.Sum256(data)
 	return s, hex.EncodeToString(sum[:]), nil
+}
+
+// administrator sees to it that something opens the User/Org API, if tenants
+// are to be created: what the scenario says, else what the environment has.
+func administrator(t *config.Targets, env platform.Admin) error {
+	switch {
+	case t.Credentials != nil, !t.AdminAPIKey.Empty(), t.AdminAPIKeyFrom != nil, t.AdminLogin != nil:
+	case !env.Key.Empty():
+		t.AdminAPIKey = env.Key
+	case env.Email != "" && !env.Password.Empty():
+		t.AdminLogin = &config.AdminLogin{Email: env.Email, Password: env.Password}
+	default:
+		return fmt.Errorf("nothing here opens the User/Org API, which creates the tenants: give spec.targets.adminApiKey, adminApiKeyFrom or adminLogin, or set %s, or %s and %s; a server without that API is tested with spec.targets.credentials",
+			adminKeyEnv, adminEmailEnv, adminPasswordEnv)
+	}
+	return nil
 }
 
 // prepare settles the run's name and seed, and makes its folder and log: what
@@ -188,14 +216,14 @@ func (r *localRun) forget() {
 
 func (r *localRun) closeLog() {
 	if err := r.closer.Close(); err != nil {
-		fmt.Fprintf(r.err, "warning: the log is not complete: %v\n", err)
+		_, _ = fmt.Fprintf(r.err, "warning: the log is not complete: %v\n", err)
 	}
 }
 
 // startPlatform starts the embedded platform and makes it the target.
 func (r *localRun) startPlatform(s *config.Scenario) (stop func(), err error) {
 	prices := worker.Prices(s)
-	p, err := platformsim.New(platformsim.Options{Seed: *s.Spec.Seed, Cost: prices.Cost})
+	p, err := platformsim.New(platformsim.Options{Seed: *s.Spec.Seed, Cost: prices.Cost, Models: r.models(s)})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the embedded platform: %w", err)
 	}
@@ -203,7 +231,7 @@ func (r *localRun) startPlatform(s *config.Scenario) (stop func(), err error) {
 		return nil, fmt.Errorf("start the embedded platform: %w", err)
 	}
 	s.Spec.Targets.APIRouterURL, s.Spec.Targets.UserOrgURL, s.Spec.Targets.AdminAPIKey = p.RouterURL(), p.UserOrgURL(), p.AdminKey()
-	fmt.Fprintf(r.screen, "no targets in the scenario: using the embedded, simulated platform\n")
+	r.say("no targets in the scenario: using the embedded, simulated platform\n")
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -211,6 +239,22 @@ func (r *localRun) startPlatform(s *config.Scenario) (stop func(), err error) {
 			r.log.Warn("the embedded platform did not stop cleanly", zap.Error(err))
 		}
 	}, nil
+}
+
+// models are the embedded platform's own, and whatever others the scenario
+// asks: a file that was written for a real platform runs without one.
+func (r *localRun) models(s *config.Scenario) []platformsim.Model {
+	models := platformsim.DefaultModels()
+	for _, m := range s.Spec.UserBehavior.ModelPreferences {
+		if slices.ContainsFunc(models, func(have platformsim.Model) bool { return have.Name == m.Model }) {
+			continue
+		}
+		standIn := models[0]
+		r.say("the embedded platform has no model %s: one like %s stands in for it\n", m.Model, standIn.Name)
+		standIn.Name = m.Model
+		models = append(models, standIn)
+	}
+	return models
 }
 
 // watch carries the run out under the live view.
@@ -244,7 +288,7 @@ func (r *localRun) watch(ctx context.Context, s *config.Scenario, w *worker.Work
 			r.log.Warn("the live view failed", zap.Error(err))
 		}
 		if pressed > 1 {
-			fmt.Fprintf(r.err, "ended at once; remove what is left with: loadtest cleanup --run %s --output-dir %s\n", r.id, r.output)
+			_, _ = fmt.Fprintf(r.err, "ended at once; remove what is left with: loadtest cleanup --run %s --output-dir %s\n", r.id, r.output)
 			os.Exit(exitInterrupted)
 		}
 	})
@@ -270,16 +314,14 @@ func (r *localRun) keep(path string, s *config.Scenario, b *export.Bundle) error
 		}
 	}
 	err = errors.Join(drawErr, err, r.exportTo(s, b, page.Bytes(), &files))
-	width := 80
-	if f, ok := r.out.(*os.File); ok {
-		if w, _, sizeErr := term.GetSize(int(f.Fd())); sizeErr == nil {
-			width = w
-		}
-	}
-	return errors.Join(report.Terminal(r.out, b, report.TerminalOptions{
-		Width: width, Color: colored(r.out), CostLimitMicroUSD: b.Run.CostLimitMicroUSD, Files: files,
+	printErr := report.Terminal(r.out, b, report.TerminalOptions{
+		Width: columns(r.out), Color: colored(r.out), CostLimitMicroUSD: b.Run.CostLimitMicroUSD, Files: files,
 		CleanupCommand: r.cleanupCommand(path),
-	}), err)
+	})
+	if errors.Is(printErr, syscall.EPIPE) {
+		printErr = nil // whoever read it has read enough
+	}
+	return errors.Join(printErr, err)
 }
 
 // cleanupCommand is what to type to remove what the run left.
@@ -334,6 +376,9 @@ func (r *localRun) exportTo(s *config.Scenario, b *export.Bundle, page []byte, f
 func outcome(b *export.Bundle, err error) error {
 	switch b.Verdict.Status {
 	case verdict.Passed:
+		if b.Cleanup != nil && b.Cleanup.Status == "incomplete" {
+			return fmt.Errorf("the run passed, but its clean-up is incomplete: finish it with: loadtest cleanup --run %s", b.Run.ID)
+		}
 		return nil
 	case verdict.Failed:
 		return verdictError{exitThreshold}
@@ -355,6 +400,16 @@ func tool(version string) export.Tool {
 // colored reports whether w is a terminal that wants colours.
 func colored(w io.Writer) bool {
 	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// columns is the width of the terminal that w is, 0 if it is none.
+func columns(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return width
+		}
+	}
+	return 0
 }
 
 func isTerminal(w io.Writer) bool {

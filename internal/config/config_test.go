@@ -645,6 +645,24 @@ func manyKeys(n int) string {
 	return b.String()
 }
 
+// Wherever a line ends, a secret is masked where it stands.
+func TestLineEnds(t *testing.T) {
+	for _, end := range []string{"\n", "\r\n", "\r", "\u0085", "\u2028", "\u2029"} {
+		text := "\ufeff" + strings.ReplaceAll(head+"# ü\nspec:\n  targets: {é: ü, adminApiKey: [sk-SECRET]}\n  x: 1\n", "\n", end)
+		_, err := config.Parse("ends.yaml", []byte(text), nil)
+		var f *config.Faults
+		if !errors.As(err, &f) {
+			t.Fatalf("%q: expected faults, got %v", end, err)
+		}
+		if len(f.List) != 3 || f.List[1].Line != 6 || f.List[1].Source != "  targets: {é: ü, adminApiKey: [redacted]}" && f.List[1].Source != "  targets: {é: ü, adminApiKey: [redacted]" {
+			t.Errorf("%q: got %v", end, err)
+		}
+		if strings.Contains(err.Error(), "sk-SECRET") {
+			t.Errorf("%q: the secret is shown", end)
+		}
+	}
+}
+
 func TestLoadMissingFile(t *testing.T) {
 	_, err := config.Load("testdata/there-is-none.yaml", nil)
 	if !errors.Is(err, os.ErrNotExist) {

@@ -102,6 +102,8 @@ type given struct {
 	bad        bool       // it was wrong: a fault has been reported
 }
 
+const byteOrderMark = "\ufeff"
+
 func newDecoder(name string, data []byte, getenv func(string) (string, bool)) *decoder {
 	if getenv == nil {
 		getenv = func(string) (string, bool) { return "", false }
@@ -114,37 +116,34 @@ func newDecoder(name string, data []byte, getenv func(string) (string, bool)) *d
 		d.faults.add(Fault{File: name, Message: "the file is larger than 1 MiB, which no scenario needs to be"})
 		return d
 	}
-	d.src = newSource(name, string(data))
-	d.checkCharacters(string(data))
+	text := strings.TrimPrefix(string(data), byteOrderMark)
+	d.src = newSource(name, text)
+	d.checkCharacters(text)
 	return d
 }
 
 // checkCharacters refuses what is not text, with a position that the YAML
 // library does not give.
 func (d *decoder) checkCharacters(text string) {
-	line, column := 1, 1
-	refuse := func(message string) {
-		d.src.concealLine(line)
-		f := Fault{File: d.src.name, Line: line, Column: column, Message: message}
-		f.Source, f.Caret = d.src.excerpt(line, column)
-		d.faults.add(f)
+	message := ""
+	if !utf8.ValidString(text) {
+		message = "the file is not UTF-8 text: there are bytes here that are no character"
 	}
-	for i, r := range text {
-		size := 1
-		if r == utf8.RuneError {
-			_, size = utf8.DecodeRuneInString(text[i:])
-		}
-		switch {
-		case r == utf8.RuneError && size == 1:
-			refuse("the file is not UTF-8 text")
+	for i, line := range d.src.lines {
+		for j, r := range line {
+			switch {
+			case r == utf8.RuneError && message != "":
+			case unicode.IsControl(r) && r != '\t':
+				message = fmt.Sprintf("there is a control character here (%U)", r)
+			default:
+				continue
+			}
+			d.src.concealLine(i + 1)
+			f := Fault{File: d.src.name, Line: i + 1, Column: j + 1, Message: message}
+			f.Source, f.Caret = d.src.excerpt(f.Line, f.Column)
+			d.faults.add(f)
 			return
-		case r == '\n':
-			line, column = line+1, 0
-		case unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\u0085':
-			refuse(fmt.Sprintf("there is a control character here (%U)", r))
-			return
 		}
-		column++
 	}
 }
 
@@ -154,7 +153,7 @@ func (d *decoder) nodesOf(text string) (roots []*yaml.Node) {
 	if len(d.faults.List) > 0 {
 		return nil
 	}
-	loader, err := yaml.NewLoader(strings.NewReader(strings.TrimPrefix(text, "\ufeff")),
+	loader, err := yaml.NewLoader(strings.NewReader(strings.TrimPrefix(text, byteOrderMark)),
 		yaml.WithUniqueKeys(false), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
 	if err != nil {
 		d.faults.add(Fault{File: d.src.name, Message: err.Error()})
@@ -277,7 +276,11 @@ func (d *decoder) syntax(err error) {
 		return
 	}
 	// The mark is often where the parser gave up, past the end of the text.
-	for line > len(d.src.lines) || line > 1 && len(d.src.lines[line-1]) == 0 {
+	if line > len(d.src.lines) {
+		line = len(d.src.lines)
+		column = len(d.src.lines[line-1]) + 1
+	}
+	for line > 1 && len(d.src.lines[line-1]) == 0 {
 		line--
 		column = len(d.src.lines[line-1]) + 1
 	}
@@ -488,12 +491,8 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) bool {
 			continue
 		}
 		f := fields[i]
-		at, target := f.name, f
-		var index []int
-		if f.index >= 0 {
-			index = []int{f.index}
-			target = f.spelled(e.name)
-		} else {
+		at, target, index := f.name, f.spelled(e.name), []int{f.index}
+		if f.index < 0 {
 			at = f.into
 			target, index = fieldAt(v.Type(), f.into)
 		}

@@ -15,7 +15,7 @@ var suggestion = regexp.MustCompile(`did you mean "[^"]*"`)
 
 // FuzzParse asserts that no file panics or is accepted half: either there are
 // faults, which can be printed and do not show the environment, or there is a
-// scenario, which can be explained.
+// scenario, whose explanation is the same scenario.
 func FuzzParse(f *testing.F) {
 	for _, pattern := range []string{"../../configs/examples/*.yaml", "starters/*.yaml", "testdata/*.yaml", "testdata/faults/*.yaml"} {
 		paths, err := filepath.Glob(pattern)
@@ -49,5 +49,12 @@ func FuzzParse(f *testing.F) {
 			t.Error(err)
 		}
 		s.Unsupported()
+		again, err := config.Parse("fuzz.yaml", out.Bytes(), nil)
+		if err != nil {
+			t.Fatalf("the explanation is no scenario: %v\n%s", err, out.String())
+		}
+		if diff := differs(s, again); diff != "" && !strings.Contains(out.String(), "[redacted]") {
+			t.Errorf("the explanation is another scenario: %s", diff)
+		}
 	})
 }

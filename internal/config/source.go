@@ -21,10 +21,29 @@ type source struct {
 // count from 1, columns in characters.
 type span struct{ line, column, endLine, endColumn int }
 
+// newSource splits text into lines as the YAML library does, since positions
+// and thereby the masking of secrets are by its count: not only \n ends a line,
+// but also a lone \r and the line ends of Unicode. There is at least one line.
 func newSource(name, text string) *source {
 	s := &source{name: name}
-	for line := range strings.Lines(text) {
-		s.lines = append(s.lines, []rune(strings.TrimRight(line, "\r\n")))
+	var line []rune
+	runes := []rune(text)
+	for i, r := range runes {
+		switch r {
+		case '\r':
+			if i+1 < len(runes) && runes[i+1] == '\n' {
+				continue
+			}
+			fallthrough
+		case '\n', '\u0085', '\u2028', '\u2029':
+			s.lines = append(s.lines, line)
+			line = nil
+		default:
+			line = append(line, r)
+		}
+	}
+	if len(line) > 0 || len(s.lines) == 0 {
+		s.lines = append(s.lines, line)
 	}
 	return s
 }
@@ -117,7 +136,7 @@ func (s *source) isSecret(line, column int) bool {
 // of secretWords are taken for misspellings of it. secretGroup matches names
 // under which every value is secret.
 var (
-	secretName  = regexp.MustCompile(`(?i)(api|access|secret|private)[-_]?keys?$|^keys?$|pass(word|wd|phrase)?$|secret$|token$|authori[sz]ation$|cookie$`)
+	secretName  = regexp.MustCompile(`(?i)(admin|api|access|secret|private)[-_]?keys?$|^keys?$|pass(word|wd|phrase)?$|secret$|token$|authori[sz]ation$|cookie$`)
 	secretWords = []string{"adminapikey", "accesskey", "secretkey", "password"}
 	secretGroup = regexp.MustCompile(`(?i)^(keys?|head[a-z]{0,3}s?|envs?)$`)
 )

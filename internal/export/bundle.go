@@ -52,6 +52,7 @@ type Run struct {
 	Scenario       string            `json:"scenario"` // metadata.name
 	ScenarioSHA256 string            `json:"scenarioSha256,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"`
+	Annotations    map[string]string `json:"annotations,omitempty"` // of the scenario, as they are
 	Seed           uint64            `json:"seed"`
 	Target         Target            `json:"target"`
 	// Started is when the first phase began, after bootstrap.

@@ -224,6 +224,12 @@ func TestFullDiskStopsEverything(t *testing.T) {
 	if err := l.Intend(Org("b")); !errors.Is(err, errFull) {
 		t.Fatalf("afterwards: err = %v, want errFull still", err)
 	}
+	if err := l.Removed(Org("a")); !errors.Is(err, errFull) {
+		t.Fatalf("removal: err = %v, want errFull still", err)
+	}
+	if got := l.Outstanding(); len(got) > 0 {
+		t.Fatalf("outstanding = %+v after the removal, which happened although it could not be written", got)
+	}
 	do(t, l.Close())
 	l, err = Open(l.Path())
 	do(t, err)

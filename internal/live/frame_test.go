@@ -184,3 +184,15 @@ func TestNothingIsKnownBeforeASecondHasPassed(t *testing.T) {
 		tr.add(0, Snapshot{Totals: stats.Totals{Requests: 7, Failed: 7}})
 	}
 }
+
+// TestRatesAreOfTheLoad: the time and the requests before it are not in them.
+func TestRatesAreOfTheLoad(t *testing.T) {
+	tr := &trail{window: recently}
+	tr.add(0, Snapshot{Stage: "creating tenants"})
+	tr.add(2*time.Second, Snapshot{Stage: "checking the target", Totals: stats.Totals{Requests: 6, Failed: 6}})
+	tr.add(3*time.Second, Snapshot{Stage: Running, Totals: stats.Totals{Requests: 10, Failed: 6, Succeeded: 4}})
+	tr.add(4*time.Second, Snapshot{Stage: Running, Totals: stats.Totals{Requests: 110, Failed: 6, Succeeded: 104}})
+	if r := tr.recent(); r.requests != 100 || r.errors != 0 {
+		t.Errorf("%v requests a second, %v of them errors; want 100 and none", r.requests, r.errors)
+	}
+}

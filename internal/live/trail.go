@@ -34,6 +34,9 @@ func (t *trail) add(at time.Duration, s Snapshot) {
 		s.Latency = &stats.Latencies{}
 	}
 	p := point{at, s}
+	if s.Stage == Running && t.now().Stage != Running {
+		t.points = nil // what came before was no load: not in its rates
+	}
 	if len(t.points) == 0 {
 		t.second = p
 	}

@@ -6,6 +6,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -55,7 +56,7 @@ type Spec struct {
 	Budget    Budget
 	Overrides []Override
 	Users     Users
-	UserName  string // pattern: {org} (index of the org), {index}, {run}
+	UserName  string // pattern: {org} (index of the org), {index}, {timestamp}, {random}, {run}
 	Workers   int    // at least 1
 }
 
@@ -95,21 +96,22 @@ func Make(s Spec) []Org {
 				users = *o.Users
 			}
 		}
-		org.Name = expand(s.OrgName, map[string]string{
-			"index":     strconv.Itoa(i),
-			"timestamp": s.Started.UTC().Format("20060102150405"),
-			"random":    fmt.Sprintf("%08x", rng.Uint32()),
-			"run":       s.RunID,
-		})
+		name := func(pattern string, index int) string {
+			return expand(pattern, map[string]string{
+				"org":       strconv.Itoa(i),
+				"index":     strconv.Itoa(index),
+				"timestamp": s.Started.UTC().Format("20060102150405"),
+				"random":    fmt.Sprintf("%08x", rng.Uint32()),
+				"run":       s.RunID,
+			})
+		}
+		org.Name = name(s.OrgName, i)
 		org.Slug = orgSlug(org.Name, s.RunID, i)
 		count := draw(users, rng)
 		for n := 1; n <= count; n++ {
-			name := expand(s.UserName, map[string]string{"org": strconv.Itoa(i), "index": strconv.Itoa(n), "run": s.RunID})
-			org.Users = append(org.Users, User{
-				Index: next,
-				Name:  name,
-				Email: slug(name) + "@" + org.Slug + ".loadtest.invalid",
-			})
+			user := User{Index: next, Name: name(s.UserName, n)}
+			user.Email = cmp.Or(slug(user.Name), strconv.Itoa(n)) + "@" + org.Slug + ".loadtest.invalid"
+			org.Users = append(org.Users, user)
 			next++
 		}
 		orgs = append(orgs, org)

@@ -35,6 +35,24 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestEveryUserHasANameAndAnAddressOfItsOwn(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"user-{random}": `^user-[0-9a-f]{8}$`, "{run} {timestamp} {index}": `^20261123-ab12 20261123100000 [12]$`, "利用者": `^利用者$`,
+	} {
+		s := spec()
+		s.UserName = pattern
+		seen := map[string]bool{}
+		for _, o := range Make(s) {
+			for _, u := range o.Users {
+				if !regexp.MustCompile(want).MatchString(u.Name) || strings.HasPrefix(u.Email, "@") || seen[u.Email] {
+					t.Errorf("%s: user %q, %q", pattern, u.Name, u.Email)
+				}
+				seen[u.Email] = true
+			}
+		}
+	}
+}
+
 func TestLongNamesStayUniqueAndUsable(t *testing.T) {
 	s := spec()
 	s.OrgName = "an-organization-with-a-name-that-is-much-too-long-for-any-platform-{index}"

@@ -23,6 +23,7 @@ type reply struct {
 	usage           Usage
 	promptKnown     bool
 	completionKnown bool
+	cachedKnown     bool
 
 	fault bool // an error in place of an answer; its body tells more
 }
@@ -129,7 +130,7 @@ func toolArguments(s *scanner) (n int) {
 }
 
 func (r *reply) parseUsage(s *scanner) {
-	r.usage, r.promptKnown, r.completionKnown = Usage{}, false, false
+	r.usage, r.promptKnown, r.completionKnown, r.cachedKnown = Usage{}, false, false, false
 	for ok := s.open('{'); ok; ok = s.more('{') {
 		switch string(s.key()) {
 		case "prompt_tokens":
@@ -140,7 +141,7 @@ func (r *reply) parseUsage(s *scanner) {
 			r.usage.CachedTokens = 0
 			for ok := s.open('{'); ok; ok = s.more('{') {
 				if string(s.key()) == "cached_tokens" {
-					r.usage.CachedTokens, _ = s.count()
+					r.usage.CachedTokens, r.cachedKnown = s.count()
 				} else {
 					s.skip()
 				}
@@ -200,7 +201,7 @@ func (u *unfold) add(r *reply, at time.Duration) {
 		x.FinishReason = r.finishReason()
 	}
 	if r.promptKnown && r.completionKnown {
-		x.Usage, x.UsageKnown = r.usage, true // it only ever grows; the last one counts
+		x.Usage, x.UsageKnown, x.CachedKnown = r.usage, true, r.cachedKnown // it only ever grows; the last one counts
 	}
 	if !r.hasContent() {
 		return

@@ -332,7 +332,7 @@ func (k *call) answer(resp *http.Response) *Error {
 		x.FinishReason = r.finishReason()
 	}
 	if r.promptKnown && (r.completionKnown || q.Endpoint == Embeddings) {
-		x.Usage, x.UsageKnown = r.usage, true
+		x.Usage, x.UsageKnown, x.CachedKnown = r.usage, true, r.cachedKnown
 	}
 	return nil
 }

@@ -62,8 +62,9 @@ type Exchange struct {
 	FirstChunkTokens int             // tokens in the first of them; estimated if the platform does not say
 	Unstreamed       bool            // a stream was asked for, and one whole document came
 
-	Usage      Usage
-	UsageKnown bool
+	Usage       Usage
+	UsageKnown  bool
+	CachedKnown bool // the usage spoke of cached tokens; without that, none may have been cached or nobody says
 
 	Status       int // HTTP status; 0 if none arrived
 	FinishReason string

@@ -117,6 +117,7 @@ type Record struct {
 	PromptTokens     int
 	CompletionTokens int
 	CachedTokens     int
+	CachedKnown      bool // the usage spoke of cached tokens
 
 	// CostMicroUSD is in millionths of a dollar; meaningless unless CostKnown.
 	CostMicroUSD int64

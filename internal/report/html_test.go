@@ -598,6 +598,23 @@ func TestHTMLWithoutStreams(t *testing.T) {
 	}
 }
 
+// TestHTMLOfAPlatformThatNeverSpeaksOfItsCache: nobody knows how much was cached.
+func TestHTMLOfAPlatformThatNeverSpeaksOfItsCache(t *testing.T) {
+	b := reporttest.Load{Orgs: []string{"acme"}, Users: 6, Scale: 0.3}.Bundle()
+	for _, g := range b.Summary.Groups {
+		g.All.CachedReported = 0
+	}
+	d := render(t, b)
+	if got := d.tiles()["Cached"]; got != "–" || !strings.Contains(d.text(), "the platform does not say") {
+		t.Errorf("cached is %q", got)
+	}
+	for org, row := range d.table("orgs-table") {
+		if row["Cached"] != "–" {
+			t.Errorf("%s: cached is %q", org, row["Cached"])
+		}
+	}
+}
+
 func TestHTMLOfOneInterval(t *testing.T) {
 	c := stats.NewCollector(stats.Objective{})
 	c.Add(&record.Record{Org: "acme", User: "u", Measured: true, Final: true, Endpoint: "chat", Model: "m",

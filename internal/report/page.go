@@ -319,6 +319,8 @@ func (p *page) addTiles(b *export.Bundle, all *stats.Group, s *stats.Summary) {
 	switch {
 	case t.Succeeded > 0 && t.UsageUnknown == t.Succeeded:
 		sub = "the platform reported no usage"
+	case t.PromptTokens > 0 && t.CachedReported == 0:
+		sub = "the platform does not say"
 	case t.PromptTokens > 0:
 		value, sub = human.Percent(float64(t.CachedTokens)/float64(t.PromptTokens)), "of "+human.Short(t.PromptTokens)+" prompt tokens"
 	}

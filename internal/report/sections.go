@@ -114,7 +114,7 @@ func slice(g *stats.Group, measured time.Duration) []cell {
 		counted(g.All.Requests), errorRate(g.Measured), perSecond(g.Measured.Good, measured),
 		percentile(&g.Latency.TTFT, 0.5), percentile(&g.Latency.TTFT, 0.95), percentile(&g.Latency.ITL, 0.95),
 		percentile(&g.Latency.E2E, 0.5), percentile(&g.Latency.E2E, 0.95),
-		tokens(g.All.CompletionTokens, g.All), ratio(g.All.CachedTokens, g.All.PromptTokens), cost(g.All),
+		tokens(g.All.CompletionTokens, g.All), cached(g.All), cost(g.All),
 	}
 }
 

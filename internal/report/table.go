@@ -116,6 +116,15 @@ func tokens(n uint64, t stats.Totals) cell {
 	return counted(n)
 }
 
+// cached is the share of the prompt tokens that came from the cache; unknown if
+// the platform never spoke of it.
+func cached(t stats.Totals) cell {
+	if t.CachedReported == 0 {
+		return nothing()
+	}
+	return ratio(t.CachedTokens, t.PromptTokens)
+}
+
 // withBar draws a bar of value against the column's largest.
 func withBar(c cell, value, largest float64, class string) cell {
 	if largest > 0 {

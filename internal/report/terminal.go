@@ -197,7 +197,7 @@ func (t *terminal) load() {
 	}
 	remark := ""
 	if all := t.overall.All.Requests; all > m.Requests {
-		remark = human.Count(all-m.Requests) + " of the requests were warm-up or cool-down: not in the rates"
+		remark = "not in the rates: " + human.Count(all-m.Requests) + " of pre-flight, warm-up and cool-down"
 	}
 	t.section("Load", remark)
 	columns := 3
@@ -214,6 +214,9 @@ func (t *terminal) load() {
 }
 
 func (t *terminal) latencies() {
+	if h := t.b.Headline; h.TTFT == nil && h.ITL == nil && h.E2E == nil && h.TPOT == nil {
+		return // nothing succeeded
+	}
 	type column struct {
 		title string
 		q     float64 // 0 for the mean, whose firmness is not judged
@@ -518,6 +521,9 @@ func (t *terminal) cleanup() (text string, ink func(string) string, todo bool) {
 	}
 	ink = asIs
 	for _, n := range c.Notes {
+		if slices.ContainsFunc(t.b.Findings, func(f export.Finding) bool { return f.Detail == n }) {
+			continue // told already
+		}
 		s = strings.TrimPrefix(s+"; "+n, "; ")
 	}
 	switch c.Status {

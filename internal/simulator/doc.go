@@ -22,4 +22,5 @@
 //
 // Time is the plain time package, so that tests run hours of it under
 // testing/synctest; moments are offsets from an epoch shared with the client.
+// An [Alarm] may see to it that timers are on time.
 package simulator

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,9 +40,15 @@ type Options struct {
 	Grace time.Duration
 	// InterruptGrace is the same when Run's context is cancelled; 0 means 1 s.
 	InterruptGrace time.Duration
+	// Alarm keeps users from oversleeping; nil: they wake as timers do.
+	Alarm Alarm
 	// Watch is told what happens.
 	Watch Watch
 }
+
+// Alarm is told of a moment before somebody waits for it with a timer, and sees
+// to it that the timer goes off on time. Package alarm has one.
+type Alarm interface{ Wake(at time.Time) }
 
 // Watch are functions told of what happens in a fleet. Any may be nil. They
 // must be quick; all but Tick are called from many goroutines at once.
@@ -119,6 +126,19 @@ const (
 	leaving
 	finished // has done all he will ever do
 )
+
+// Crash is a panic in a simulated user, or in what takes his questions: a
+// fault of this tool. It ends the load in order, so that what was measured is
+// kept and the tenants are removed.
+type Crash struct {
+	Value any
+	Stack []byte
+}
+
+// Error implements error.
+func (c *Crash) Error() string {
+	return oneLine(fmt.Sprintf("a simulated user crashed, which is a fault of this tool: %v", c.Value))
+}
 
 var errRetired = errors.New("the load pattern wants fewer users")
 
@@ -221,11 +241,14 @@ func (f *Fleet) Run(ctx context.Context) error {
 	var (
 		reason      error
 		over        bool
+		end         time.Duration // when over became true
 		stop        = f.stop
 		interrupted = ctx.Done()
 	)
 	sendHome := func(why error, grace time.Duration) {
-		over = true
+		if !over {
+			over, end = true, f.now()
+		}
 		for _, m := range f.roster {
 			m.leave(why, grace)
 		}
@@ -247,7 +270,15 @@ func (f *Fleet) Run(ctx context.Context) error {
 			f.observe(n, over)
 		}
 		if gone {
-			f.leaveLastPhase()
+			if !over { // all have finished
+				end = f.now()
+				select {
+				case <-f.stop: // which the last one may have asked for
+					reason = f.cause
+				default:
+				}
+			}
+			f.leaveLastPhase(end)
 			return reason
 		}
 		ticked = false
@@ -347,8 +378,14 @@ func (m *member) start(answers context.Context) {
 	leave, goHome := context.WithCancelCause(ctx)
 	m.state, m.cut, m.goHome = working, cut, goHome
 	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				m.done = true // who knows in what state he is
+				m.fleet.Stop(&Crash{Value: p, Stack: debug.Stack()})
+			}
+			m.fleet.exits <- m
+		}()
 		m.done = m.work(ctx, leave)
-		m.fleet.exits <- m
 	}()
 }
 
@@ -418,14 +455,14 @@ func (f *Fleet) enter(i int, begin time.Duration) {
 	}
 }
 
-// leaveLastPhase notes the end of the load.
-func (f *Fleet) leaveLastPhase() {
-	now := f.now()
+// leaveLastPhase notes the end of the load: the moment from which nobody began
+// anything new. The answers that were still read belong to when they were asked for.
+func (f *Fleet) leaveLastPhase(end time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	last := &f.phases[len(f.phases)-1]
-	last.End = now
+	last.End = end
 	if d := f.opt.Pattern.Phase(len(f.phases) - 1).Duration; d > 0 {
-		last.End = min(now, last.Start+d)
+		last.End = min(end, last.Start+d)
 	}
 }

@@ -264,6 +264,46 @@ func TestGrace(t *testing.T) {
 	}
 }
 
+// TestACrashEndsTheLoadInOrder: a panic in one user is the run's error, and
+// the others finish what they are reading.
+func TestACrashEndsTheLoadInOrder(t *testing.T) {
+	for _, users := range []int{1, 10} {
+		synctest.Test(t, func(t *testing.T) {
+			s, busy := &sink{}, new(atomic.Int64)
+			f := newFleet(t, nil, Options{Users: population(1, users), Script: script(t), Asker: Direct{}})
+			answer := slow(f, s, busy, 20*time.Second)
+			f.opt.Asker = AskerFunc(func(ctx context.Context, c *Call) error {
+				if c.UserIndex == 0 {
+					_ = rest(ctx, 5*time.Second)
+					panic("index out of\nrange")
+				}
+				return answer.Ask(ctx, c)
+			})
+			err := f.Run(t.Context())
+			var crash *Crash
+			if !errors.As(err, &crash) || !strings.Contains(string(crash.Stack), "fleet_test.go") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%d users: Run = %v", users, err)
+			}
+			if len(s.recs) != users-1 || busy.Load() != 0 {
+				t.Errorf("%d users: %d answers were finished", users, len(s.recs))
+			}
+		})
+	}
+}
+
+// TestWaitingForTheLastAnswersIsNoLoad: rates are of the time in which
+// requests were begun, however the load ended.
+func TestWaitingForTheLastAnswersIsNoLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, &llm{service: 20 * time.Second}, Options{Users: population(1, 10), Script: script(t)})
+		time.AfterFunc(10*time.Second, func() { f.Stop(errors.New("enough")) })
+		_ = f.Run(t.Context())
+		if took, ph := time.Since(f.opt.Epoch), f.Phases(); took != 20*time.Second || len(ph) != 1 || ph[0].End != 10*time.Second {
+			t.Errorf("stopped after 10s and over after %v, phases %+v", took, ph)
+		}
+	})
+}
+
 // TestThinkersLeaveAtOnce: a stop does not wait for think times.
 func TestThinkersLeaveAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -65,7 +65,7 @@ func (r *Recorder) fill(rec *record.Record, c *Call, err error) {
 		Gaps: ex.Gaps, Chunks: ex.Chunks, FirstChunkTokens: ex.FirstChunkTokens,
 
 		UsageKnown: ex.UsageKnown, PromptTokens: ex.Usage.PromptTokens,
-		CompletionTokens: ex.Usage.CompletionTokens, CachedTokens: ex.Usage.CachedTokens,
+		CompletionTokens: ex.Usage.CompletionTokens, CachedTokens: ex.Usage.CachedTokens, CachedKnown: ex.CachedKnown,
 
 		Status: ex.Status, FinishReason: ex.FinishReason,
 		RequestBytes: ex.RequestBytes, ResponseBytes: ex.ResponseBytes,

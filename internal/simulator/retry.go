@@ -29,6 +29,8 @@ type Retry struct {
 	RetryPolicy
 	// Now is the offset from the run's epoch, on the client's clock.
 	Now func() time.Duration
+	// Alarm keeps users from oversleeping their waits; nil: they wake as timers do.
+	Alarm Alarm
 }
 
 // RetryPolicy says how often and how fast to try again.
@@ -93,6 +95,9 @@ func (r *Retry) Ask(ctx context.Context, c *Call) error {
 		backoff.WithNotify(func(_ error, next time.Duration) {
 			c.Attempt++
 			c.Schedule(r.Now() + next)
+			if r.Alarm != nil {
+				r.Alarm.Wake(time.Now().Add(next))
+			}
 			if id != "" {
 				c.Request.ID = id + "-" + strconv.Itoa(c.Attempt)
 			}

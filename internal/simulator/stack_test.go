@@ -52,6 +52,7 @@ func TestRecorderRecordsWhatHappened(t *testing.T) {
 			ex.Gaps = append(ex.Gaps, 4, 5)
 			ex.Chunks, ex.FirstChunkTokens = 3, 2
 			ex.Usage, ex.UsageKnown = platform.Usage{PromptTokens: 100, CompletionTokens: 20, CachedTokens: 64}, true
+			ex.CachedKnown = true
 			ex.Status, ex.FinishReason, ex.RequestBytes, ex.ResponseBytes = 200, "stop", 300, 400
 			return nil
 		}),
@@ -70,7 +71,7 @@ func TestRecorderRecordsWhatHappened(t *testing.T) {
 		Measured: true, Final: true, Endpoint: "chat", Model: "m", Strategy: "technical", TestType: "long", Stream: true,
 		Scheduled: 10, Sent: 11, FirstByte: 12, FirstToken: 13, LastToken: 14, Done: 15,
 		DNS: 1, Connect: 2, TLS: 3, Reused: true, Gaps: []time.Duration{4, 5}, Chunks: 3, FirstChunkTokens: 2,
-		UsageKnown: true, PromptTokens: 100, CompletionTokens: 20, CachedTokens: 64,
+		UsageKnown: true, PromptTokens: 100, CompletionTokens: 20, CachedTokens: 64, CachedKnown: true,
 		CostMicroUSD: 840, CostKnown: true, Status: 200, FinishReason: "stop", RequestBytes: 300, ResponseBytes: 400,
 	}
 	if got := fmt.Sprintf("%+v", s.recs[0]); got != fmt.Sprintf("%+v", want) {

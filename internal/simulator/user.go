@@ -180,6 +180,9 @@ func (u *user) pause() time.Duration {
 func (u *user) sleepUntil(due time.Duration) bool {
 	leaving := u.call.Leaving
 	if d := due - u.fleet.now(); d > 0 && leaving.Err() == nil {
+		if a := u.fleet.opt.Alarm; a != nil {
+			a.Wake(u.fleet.opt.Epoch.Add(due))
+		}
 		if u.timer == nil {
 			u.timer = time.NewTimer(d)
 		} else {

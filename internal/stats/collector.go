@@ -39,26 +39,34 @@ func NewCollector(objective Objective) *Collector {
 
 // Add implements [record.Sink].
 func (c *Collector) Add(r *record.Record) {
-	s := c.shards[r.UserIndex%len(c.shards)]
+	c.shards[r.UserIndex%len(c.shards)].add(r, c.objective)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timeline.add(r, c.objective)
+}
+
+// BeforeLoad is a sink for requests that were sent before the load began, and
+// whose moments therefore have no place on the timeline. They count in all else.
+func (c *Collector) BeforeLoad() record.Sink {
+	return record.SinkFunc(func(r *record.Record) { c.shards[r.UserIndex%len(c.shards)].add(r, c.objective) })
+}
+
+func (s *shard) add(r *record.Record, o Objective) {
 	key := Key{Phase: r.Phase, Org: r.Org, Model: r.Model, Endpoint: r.Endpoint, TestType: r.TestType, Stream: r.Stream}
 	s.mu.Lock()
+	defer s.mu.Unlock() // though one record should cost a panic: a lock kept would hang the run
 	g := s.groups[key]
 	if g == nil {
 		g = &Group{Key: key}
 		s.groups[key] = g
 	}
-	g.add(r, c.objective)
+	g.add(r, o)
 	u := s.users[r.UserIndex]
 	if u == nil {
 		u = &User{Org: r.Org, Name: r.User}
 		s.users[r.UserIndex] = u
 	}
-	u.add(r, c.objective)
-	s.mu.Unlock()
-
-	c.mu.Lock()
-	c.timeline.add(r, c.objective)
-	c.mu.Unlock()
+	u.add(r, o)
 }
 
 // Observe notes the number of active users and the phase at a moment of the run.

@@ -201,4 +201,5 @@ var (
 	ByModel    = func(k Key) Key { return Key{Model: k.Model} }
 	ByPhase    = func(k Key) Key { return Key{Phase: k.Phase} }
 	ByEndpoint = func(k Key) Key { return Key{Endpoint: k.Endpoint, Stream: k.Stream} }
+	ByStream   = func(k Key) Key { return Key{Stream: k.Stream} }
 )

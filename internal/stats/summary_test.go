@@ -27,7 +27,7 @@ func traffic(seed uint64, n int) []*record.Record {
 			Endpoint: "chat", Model: "m", Stream: rng.IntN(2) == 0,
 			Scheduled: at, Sent: at + time.Duration(rng.Int64N(int64(time.Millisecond))),
 			Done: at + time.Duration(1+rng.Int64N(int64(time.Second))), Reused: true,
-			UsageKnown: true, PromptTokens: 10 + rng.IntN(10), CompletionTokens: 5, CachedTokens: rng.IntN(8),
+			UsageKnown: true, PromptTokens: 10 + rng.IntN(10), CompletionTokens: 5, CachedTokens: rng.IntN(8), CachedKnown: rng.IntN(2) == 0,
 			CostKnown: true, CostMicroUSD: rng.Int64N(100),
 		}
 		if r.Stream {
@@ -256,4 +256,15 @@ func BenchmarkCollectorAdd(b *testing.B) {
 			c.Add(records[i&1023])
 		}
 	})
+}
+
+func TestRequestsBeforeTheLoadAreNotOnTheTimeline(t *testing.T) {
+	c := NewCollector(Objective{})
+	for _, r := range traffic(1, 50) {
+		c.BeforeLoad().Add(r)
+	}
+	s := c.Summary()
+	if s.Overall().All.Requests != 50 || len(s.Users) == 0 || len(s.Timeline.Intervals) != 0 {
+		t.Errorf("%d requests, %d users, %d intervals", s.Overall().All.Requests, len(s.Users), len(s.Timeline.Intervals))
+	}
 }

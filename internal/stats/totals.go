@@ -26,6 +26,9 @@ type Totals struct {
 	PromptTokens     uint64 `json:"promptTokens"`
 	CompletionTokens uint64 `json:"completionTokens"`
 	CachedTokens     uint64 `json:"cachedTokens"` // part of PromptTokens
+	// CachedReported are the requests whose usage spoke of cached tokens at all:
+	// some servers do so only when there were any, some never.
+	CachedReported uint64 `json:"cachedReported"`
 	// UsageUnknown are successes without usage: their tokens are missing above.
 	UsageUnknown uint64 `json:"usageUnknown"`
 
@@ -69,6 +72,9 @@ func (t *Totals) add(r *record.Record, good bool) {
 		t.PromptTokens += uint64(r.PromptTokens)
 		t.CompletionTokens += uint64(r.CompletionTokens)
 		t.CachedTokens += uint64(r.CachedTokens)
+		if r.CachedKnown {
+			t.CachedReported++
+		}
 	}
 	if r.CostKnown {
 		t.CostMicroUSD += r.CostMicroUSD
@@ -91,6 +97,7 @@ func (t *Totals) Merge(o Totals) {
 	t.PromptTokens += o.PromptTokens
 	t.CompletionTokens += o.CompletionTokens
 	t.CachedTokens += o.CachedTokens
+	t.CachedReported += o.CachedReported
 	t.UsageUnknown += o.UsageUnknown
 	t.CostMicroUSD += o.CostMicroUSD
 	t.CostUnknown += o.CostUnknown

@@ -70,8 +70,13 @@ type Verdict struct {
 
 // Input is what a verdict is made from.
 type Input struct {
-	Overall    *stats.Group
+	Overall *stats.Group
+	// Streams is the streamed part of Overall, of which alone a TTFT could have
+	// come; nil if that is all of it.
+	Streams    *stats.Group
 	Thresholds []Threshold
+	// DryRun says that no load was meant, so that there is none to judge.
+	DryRun bool
 	// Stopped is why the run ended early by a limit; empty if it did not.
 	Stopped string
 	// Interrupted is true if the user ended the run.
@@ -97,10 +102,22 @@ func Judge(in Input) Verdict {
 		}
 		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
 	}
-	for _, t := range in.Thresholds {
-		c := check(t, overall)
+	streams := in.Streams
+	if streams == nil {
+		streams = overall
+	}
+	thresholds := in.Thresholds
+	if in.DryRun {
+		thresholds = nil
+	}
+	for _, t := range thresholds {
+		c := check(t, overall, streams)
 		v.Checks = append(v.Checks, c)
-		if !c.Passed {
+		switch {
+		case c.Passed:
+		case c.Observed == noData:
+			worsen(Failed, "%s, promised %s: %s", c.Name, c.Limit, c.Doubt)
+		default:
 			worsen(Failed, "%s was %s, promised %s", c.Name, c.Observed, c.Limit)
 		}
 	}
@@ -112,6 +129,11 @@ func Judge(in Input) Verdict {
 		worsen(Failed, "not a single request was sent")
 	case overall.All.Requests > 0 && overall.All.Succeeded == 0:
 		worsen(Failed, "none of %d requests succeeded", overall.All.Requests)
+	case in.DryRun || in.Broken != "":
+	case overall.Measured.Requests == 0:
+		worsen(Failed, "not a single request was measured: all were pre-flight, warm-up or cool-down")
+	case overall.Measured.Succeeded == 0:
+		worsen(Failed, "none of %d measured requests succeeded", overall.Measured.Requests)
 	}
 	if in.Interrupted {
 		worsen(Interrupted, "interrupted before the end")
@@ -120,53 +142,77 @@ func Judge(in Input) Verdict {
 		worsen(Broken, "%s", in.Broken)
 	}
 	if v.Status == Passed {
-		if n := len(v.Checks); n > 0 {
+		switch n := len(v.Checks); {
+		case in.DryRun:
+			v.Reasons = append(v.Reasons, "a dry run: no load was made and no threshold judged")
+		case n > 0:
 			v.Reasons = append(v.Reasons, fmt.Sprintf("all %d thresholds held", n))
-		} else {
+		default:
 			v.Reasons = append(v.Reasons, "the scenario sets no thresholds; requests succeeded")
 		}
 	}
 	return v
 }
 
-func check(t Threshold, g *stats.Group) Check {
+func check(t Threshold, g, streams *stats.Group) Check {
 	m := g.Measured
-	errors := m.Refused + m.Failed
 	switch t.Metric {
 	case ErrorRate:
 		return Check{
-			Name: "error rate", Limit: "≤ " + percent(t.Ratio), Observed: percent(m.ErrorRate()),
+			Name: "error rate", Limit: "≤ " + percent(t.Ratio), Observed: ratio(m, m.ErrorRate()),
 			Passed: m.Answered() > 0 && m.ErrorRate() <= t.Ratio, Samples: m.Answered(), Doubt: none(m.Answered()),
 		}
 	case Availability:
 		up := 1 - m.FailureRate()
 		return Check{
-			Name: "availability", Limit: "≥ " + percent(t.Ratio), Observed: percent(up),
+			Name: "availability", Limit: "≥ " + percent(t.Ratio), Observed: ratio(m, up),
 			Passed: m.Answered() > 0 && up >= t.Ratio, Samples: m.Answered(), Doubt: none(m.Answered()),
 		}
 	}
 	h := map[Metric]*stats.Histogram{
 		TTFT: &g.Latency.TTFT, ITL: &g.Latency.ITL, TPOT: &g.Latency.TPOT, E2E: &g.Latency.E2E,
 	}[t.Metric]
-	late := errors
-	if t.Metric == ITL || t.Metric == TPOT {
-		late = 0 // a request that failed has no tokens to be late between
+	late := uint64(0) // a request that failed has no tokens to be late between
+	switch t.Metric {
+	case E2E:
+		late = m.Refused + m.Failed
+	case TTFT:
+		late = streams.Measured.Refused + streams.Measured.Failed
 	}
 	c := Check{Name: string(t.Metric) + " " + QuantileName(t.Quantile), Limit: "≤ " + t.Latency.String(), Samples: h.Count()}
 	switch {
 	case h.Count()+late == 0:
-		c.Observed, c.Doubt = "no data", none(0)
+		c.Observed, c.Doubt = noData, none(0)
+		if t.Metric != E2E && m.Answered() > 0 {
+			c.Doubt = "no streamed answers to judge by"
+		}
+	case h.Count() == 0:
+		c.Observed = never
 	case t.Quantile == 0:
 		c.Observed, c.Passed = Round(h.Mean()).String(), h.Mean() <= t.Latency
 	default:
 		value, finite := h.QuantileWithLate(t.Quantile, late)
 		c.Observed, c.Passed = Round(value).String(), finite && value <= t.Latency
 		if !finite {
-			c.Observed = "never (failed requests)"
+			c.Observed = never
 		}
 		c.Doubt = tooFew(t.Quantile, h.Count()+late)
 	}
 	return c
+}
+
+// never is observed where a percentile lies among the requests that failed.
+const never = "never (failed requests)"
+
+// noData is observed where there is nothing to judge by: unknown is not zero.
+const noData = "no data"
+
+// ratio writes a share of the answered requests.
+func ratio(m stats.Totals, r float64) string {
+	if m.Answered() == 0 {
+		return noData
+	}
+	return percent(r)
 }
 
 func none(n uint64) string {

@@ -38,7 +38,15 @@ func TestJudge(t *testing.T) {
 		{"nothing sent", Input{Overall: group(0, 0, 0)}, Failed, "not a single request was sent"},
 		{"nothing succeeded", Input{Overall: group(0, 0, 7)}, Failed, "none of 7 requests succeeded"},
 		{"no data for a promise", Input{Overall: group(10, 0, 0), Thresholds: []Threshold{{Metric: TTFT, Quantile: 0.5, Latency: time.Second}}},
-			Failed, "ttft p50 was no data, promised ≤ 1s"},
+			Failed, "ttft p50, promised ≤ 1s: no streamed answers to judge by"},
+		{"only the warm-up succeeded", Input{Overall: &stats.Group{
+			All: stats.Totals{Requests: 8, Succeeded: 1, Failed: 7}, Measured: stats.Totals{Requests: 7, Failed: 7}}}, Failed, "none of 7 measured requests succeeded"},
+		{"nothing but warm-up", Input{Overall: &stats.Group{All: stats.Totals{Requests: 8, Succeeded: 8}}}, Failed,
+			"not a single request was measured: all were pre-flight, warm-up or cool-down"},
+		{"a dry run", Input{DryRun: true, Overall: &stats.Group{All: stats.Totals{Requests: 1, Succeeded: 1}}, Thresholds: []Threshold{p95, rate, up}}, Passed,
+			"a dry run: no load was made and no threshold judged"},
+		{"a mean of failures", Input{Overall: group(0, 0, 7), Thresholds: []Threshold{{Metric: E2E, Latency: time.Hour}}}, Failed,
+			"e2e mean was never (failed requests), promised ≤ 1h0m0s"},
 		{"limit", Input{Overall: group(10, 0, 0), Stopped: "the cost limit was reached"}, Failed, "stopped early: the cost limit was reached"},
 		{"interrupted", Input{Overall: group(10, 0, 0), Interrupted: true}, Interrupted, "interrupted before the end"},
 		{"interrupted and slow", Input{Overall: group(10, 10, 0), Thresholds: []Threshold{p95}, Interrupted: true}, Interrupted, "interrupted before the end"},
@@ -66,6 +74,20 @@ func TestPromisesWithoutDataAreNotKept(t *testing.T) {
 		if c := Judge(Input{Overall: &stats.Group{}, Thresholds: []Threshold{m}}).Checks[0]; c.Passed {
 			t.Errorf("%s passed without a single request", c.Name)
 		}
+	}
+}
+
+// TestOnlyStreamsCanBeLateWithTheirFirstToken: failures of requests that asked
+// for no stream say nothing about TTFT.
+func TestOnlyStreamsCanBeLateWithTheirFirstToken(t *testing.T) {
+	all, streams := group(900, 0, 100), group(500, 0, 5)
+	all.Latency.TTFT.RecordN(10*time.Millisecond, 500)
+	promise := []Threshold{{Metric: TTFT, Quantile: 0.95, Latency: time.Second}}
+	if c := Judge(Input{Overall: all, Streams: streams, Thresholds: promise}).Checks[0]; !c.Passed {
+		t.Errorf("5 of 505 streams failed: %+v", c)
+	}
+	if c := Judge(Input{Overall: all, Streams: group(500, 0, 50), Thresholds: promise}).Checks[0]; c.Passed {
+		t.Errorf("50 of 550 streams failed: %+v", c)
 	}
 }
 

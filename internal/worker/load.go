@@ -9,7 +9,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -25,13 +27,16 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 		return err
 	}
 	defer client.Close()
-	asker, _ := w.stack(client)
+	if w.alarm, err = alarm.New(); err != nil {
+		w.warn("users may begin a request up to 1ms late, which counts as latency: %v", err)
+	}
+	defer w.alarm.Close()
 	pattern := w.job.pattern(len(users))
 	if peak := pattern.Peak(); peak > len(users) {
 		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, len(users))
 	}
 	fleet, err := simulator.New(simulator.Options{
-		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Pattern: pattern, Asker: asker, Epoch: epoch,
+		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Pattern: pattern, Asker: w.stack(client, w.collector), Epoch: epoch, Alarm: w.alarm,
 		Watch: simulator.Watch{Tick: func(t simulator.Tick) {
 			w.collector.Observe(t.Offset, t.Active, t.Phase)
 			w.mu.Lock()
@@ -58,13 +63,21 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 
 	w.describeLoad(b, fleet)
 	var exceeded *limits.Exceeded
+	var crash *simulator.Crash
 	switch {
 	case errors.As(err, &exceeded):
 		b.Stop = export.Stop{Reason: "limit", Detail: exceeded.Error()}
+	case errors.As(err, &crash):
+		w.Log.Error("a simulated user crashed", zap.Any("panic", crash.Value), zap.ByteString("stack", crash.Stack))
+		return err
 	case err != nil:
 		return err
 	default:
 		b.Stop = export.Stop{Reason: "completed"}
+		if ran := b.Phases[len(b.Phases)-1].End; ran+time.Second < w.job.planned {
+			w.warn("all users had finished after %s, though the load was meant to last %s: their loops or stopOnErrors sent them home",
+				human.Duration(ran), human.Duration(w.job.planned))
+		}
 	}
 	w.Log.Info("load ended", zap.String("reason", b.Stop.Reason), zap.String("detail", b.Stop.Detail))
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
@@ -12,29 +14,43 @@ import (
 // PreFlight names the phase of the requests sent before the load.
 const PreFlight = "pre-flight"
 
-// stack is what every request goes through.
-func (w *Worker) stack(client *platform.Client) (simulator.Asker, *simulator.Breaker) {
-	sink := record.Tee(append([]record.Sink{w.collector}, w.Sinks...))
+// stack is what every request goes through. Its records go to sums, to the
+// caller's sinks, and if the log is to say everything, there.
+func (w *Worker) stack(client *platform.Client, sums record.Sink) simulator.Asker {
+	sink := append(record.Tee{sums}, w.Sinks...)
+	if w.Log.Core().Enabled(zap.DebugLevel) {
+		sink = append(sink, record.SinkFunc(w.logRequest))
+	}
 	recorder := &simulator.Recorder{Asker: simulator.Direct{Client: client}, Sink: sink, Prices: w.job.prices, Now: client.Now}
 	breaker := simulator.NewBreaker(recorder, simulator.BreakerOptions{Changed: w.breakerChanged})
-	return &simulator.Retry{Asker: breaker, RetryPolicy: w.job.retry, Now: client.Now}, breaker
+	return &simulator.Retry{Asker: breaker, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
+}
+
+// logRequest writes a line about one request. Its id is the X-Request-Id that
+// the platform's own log has.
+func (w *Worker) logRequest(r *record.Record) {
+	ttft, _ := r.TTFT()
+	w.Log.Debug("request", zap.String("id", r.ID), zap.String("org", r.Org), zap.String("user", r.User), zap.String("phase", r.Phase),
+		zap.String("model", r.Model), zap.Int("attempt", r.Attempt), zap.Stringer("outcome", r.Outcome), zap.String("kind", string(r.Kind)),
+		zap.Int("status", r.Status), zap.Duration("scheduled", r.Scheduled), zap.Duration("ttft", ttft), zap.Duration("e2e", r.E2E()),
+		zap.Int("promptTokens", r.PromptTokens), zap.Int("completionTokens", r.CompletionTokens), zap.String("message", r.Message))
 }
 
 func (w *Worker) breakerChanged(from, to string) {
 	if to == "open" {
 		w.warnOnce("circuit breaker", "the platform failed many times in a row, so requests were held back for a while")
 	}
-	w.Log.Sugar().Infof("circuit breaker: %s to %s", from, to)
+	w.Log.Info("circuit breaker changed", zap.String("from", from), zap.String("to", to))
 }
 
-// probe sends one small request as a user would, before the load begins.
-func (w *Worker) probe(ctx context.Context, who simulator.Identity, stream bool) error {
+// probe sends one small request as a user would, before the load begins, and
+// reports whether the answer was streamed.
+func (w *Worker) probe(ctx context.Context, who simulator.Identity, stream bool) (streamed bool, err error) {
 	client, err := platform.NewClient(w.job.router, time.Now())
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer client.Close()
-	stack, _ := w.stack(client)
 	call := &simulator.Call{
 		Org: who.Org, User: who.User, UserIndex: who.UserIndex, Phase: PreFlight,
 		Request: platform.Request{
@@ -48,5 +64,6 @@ func (w *Worker) probe(ctx context.Context, who simulator.Identity, stream bool)
 		call.Request.Key = who.Keys[0]
 	}
 	call.Schedule(client.Now())
-	return stack.Ask(ctx, call)
+	err = w.stack(client, w.collector.BeforeLoad()).Ask(ctx, call)
+	return stream && !call.Exchange.Unstreamed, err
 }

@@ -146,29 +146,36 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 		w.Log.Info("model chosen", zap.String("model", models[0]), zap.Strings("listed", models))
 	}
 	streaming := script.StreamingRatio > 0
-	err := w.probe(ctx, first, streaming)
+	streamed, err := w.probe(ctx, first, streaming)
 	var perr *platform.Error
 	switch {
+	case err == nil && streaming && !streamed:
+		w.withoutStreaming("a request for a stream was answered in one piece")
+		return nil
 	case err == nil:
 		return nil
 	case !streaming, !errors.As(err, &perr), perr.Kind == record.AuthError, perr.Outcome() != record.Failed:
 		return w.explainPreflight(err)
 	}
-	if w.probe(ctx, first, false) != nil {
+	if _, plainErr := w.probe(ctx, first, false); plainErr != nil {
 		return w.explainPreflight(err)
 	}
 	// A platform that fails now and then must not be taken for one that
 	// cannot stream.
-	err = w.probe(ctx, first, true)
+	_, err = w.probe(ctx, first, true)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil, !errors.As(err, &perr):
 		return w.explainPreflight(err)
 	}
-	script.StreamingRatio = 0
-	w.find("streaming is not supported", "a streamed request failed twice (%v) and the same request without streaming succeeded; all requests of this run are sent without streaming, so there is no TTFT and no ITL", perr)
+	w.withoutStreaming(fmt.Sprintf("a streamed request failed twice (%v) and the same request without streaming succeeded", perr))
 	return nil
+}
+
+func (w *Worker) withoutStreaming(why string) {
+	w.job.script.StreamingRatio = 0
+	w.find("streaming is not supported", "%s; all requests of this run are sent without streaming, so there is no TTFT and no ITL", why)
 }
 
 // models asks the target which models it has.

@@ -209,17 +209,26 @@ func codes(statuses []int) simulator.Codes {
 
 // load translates the phases.
 func (j *job) load(spec *config.Spec) {
+	taken := map[string]bool{PreFlight: true} // whatever is told by phase goes by its name
 	for i, p := range spec.LoadPattern.Phases {
+		name := p.Name
+		for n := 2; taken[name]; n++ {
+			name = fmt.Sprintf("%s (%d)", p.Name, n)
+		}
+		taken[name] = true
 		if p.Users == config.AllUsers {
 			j.all = append(j.all, i)
 		}
 		j.phases = append(j.phases, loadpattern.Phase{
-			Name: p.Name, Duration: p.Duration, Target: max(0, int(p.Users)), Ramp: loadpattern.Ramp(p.RampStrategy), Measure: p.Measure,
+			Name: name, Duration: p.Duration, Target: max(0, int(p.Users)), Ramp: loadpattern.Ramp(p.RampStrategy), Measure: p.Measure,
 		})
 		j.planned += p.Duration
 	}
 	j.limits = limits.Limits{
 		CostMicroUSD: int64(spec.Limits.MaxCost), Duration: spec.Limits.MaxDuration, Requests: uint64(spec.Limits.MaxRequests),
+	}
+	if j.planned > 0 && j.planned <= j.limits.Duration {
+		j.limits.Duration = 0 // the phases end it, and no race with them may decide the verdict
 	}
 	if r := spec.Limits.MaxErrorRate; r != nil {
 		j.limits.ErrorRate, j.limits.HasErrorRate = *r, true

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -57,6 +58,7 @@ type Worker struct {
 	job       job
 	collector *stats.Collector
 	tenancy   *platform.Tenancy // nil if the users bring their own keys
+	alarm     *alarm.Clock      // nil before the load
 
 	mu       sync.Mutex // guards what follows
 	stage    string
@@ -98,7 +100,7 @@ func (w *Worker) Run(ctx context.Context) (*export.Bundle, error) {
 	b := w.newBundle()
 	err := w.load(ctx, b)
 	w.close()
-	w.conclude(ctx, b, err)
+	w.conclude(b)
 	return b, err
 }
 
@@ -107,7 +109,7 @@ func (w *Worker) newBundle() *export.Bundle {
 	return &export.Bundle{
 		Schema: export.Schema, Tool: w.Tool,
 		Run: export.Run{
-			ID: w.RunID, Scenario: s.Metadata.Name, ScenarioSHA256: w.ScenarioSHA256, Labels: s.Metadata.Labels, Seed: w.job.seed,
+			ID: w.RunID, Scenario: s.Metadata.Name, ScenarioSHA256: w.ScenarioSHA256, Labels: s.Metadata.Labels, Annotations: s.Metadata.Annotations, Seed: w.job.seed,
 			Target:  export.Target{RouterURL: w.job.router.BaseURL, UserOrgURL: w.job.userOrg.BaseURL, Embedded: w.Embedded},
 			Started: time.Now(), Worker: w.Worker, Workers: w.Workers, CostLimitMicroUSD: w.job.limits.CostMicroUSD,
 		},
@@ -120,9 +122,23 @@ func (w *Worker) load(ctx context.Context, b *export.Bundle) error {
 	if tenants != nil && tenants.ledger != nil {
 		defer w.removeTenants(context.WithoutCancel(ctx), tenants.ledger, b)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = w.ask(ctx, tenants, b)
 	}
+	// Whatever happens during the clean-up, it did not stop the load.
+	switch {
+	case err == nil:
+	case errors.Is(context.Cause(ctx), ErrInterrupted):
+		b.Stop = export.Stop{Reason: "interrupted", Detail: "stopped by the user"}
+	default:
+		b.Stop = export.Stop{Reason: "broken", Detail: err.Error()}
+		w.Log.Error("the run could not be carried out", zap.Error(err))
+	}
+	return err
+}
+
+// ask checks the target and then makes the load.
+func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) error {
 	w.setStage("checking the target")
 	if err := w.preflight(ctx, tenants.users); err != nil {
 		return err
@@ -135,25 +151,30 @@ func (w *Worker) load(ctx context.Context, b *export.Bundle) error {
 }
 
 // conclude fills in what follows from everything before.
-func (w *Worker) conclude(ctx context.Context, b *export.Bundle, err error) {
+func (w *Worker) conclude(b *export.Bundle) {
+	b.Summary = w.collector.Summary()
+	b.Headline = export.NewHeadline(b.Summary, b.Run.MeasuredDuration)
+	if detail := unenforced(b.Orgs, b.Summary.Rollup(stats.ByOrg)); detail != "" {
+		w.find("budgets are not enforced", "%s", detail)
+	}
 	w.mu.Lock()
 	b.Warnings = append(b.Warnings, w.warnings...)
 	b.Findings = append(b.Findings, w.findings...)
 	w.mu.Unlock()
-	b.Summary = w.collector.Summary()
-	b.Headline = export.NewHeadline(b.Summary, b.Run.MeasuredDuration)
 
-	in := verdict.Input{Overall: b.Summary.Overall(), Thresholds: w.job.thresholds}
-	switch {
-	case b.Stop.Reason == "limit":
+	in := verdict.Input{Overall: b.Summary.Overall(), Streams: &stats.Group{}, Thresholds: w.job.thresholds, DryRun: w.job.dryRun}
+	for _, g := range b.Summary.Rollup(stats.ByStream) {
+		if g.Key.Stream {
+			in.Streams = g
+		}
+	}
+	switch b.Stop.Reason {
+	case "limit":
 		in.Stopped = b.Stop.Detail
-	case b.Stop.Reason == "interrupted" || errors.Is(context.Cause(ctx), ErrInterrupted):
+	case "interrupted":
 		in.Interrupted = true
-		b.Stop = export.Stop{Reason: "interrupted", Detail: "stopped by the user"}
-	case err != nil:
-		in.Broken = err.Error()
-		b.Stop = export.Stop{Reason: "broken", Detail: err.Error()}
-		w.Log.Error("the run could not be carried out", zap.Error(err))
+	case "broken":
+		in.Broken = b.Stop.Detail
 	}
 	b.Verdict = verdict.Judge(in)
 	w.setStage("finished")
@@ -164,7 +185,7 @@ func (w *Worker) warn(format string, args ...any) {
 	defer w.mu.Unlock()
 	text := fmt.Sprintf(format, args...)
 	w.warnings = append(w.warnings, text)
-	w.Log.Warn(text)
+	w.Log.Warn("warning about the run", zap.String("text", text))
 }
 
 // warnOnce warns the first time that it is called with a topic.

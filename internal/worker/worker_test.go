@@ -4,16 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
@@ -55,16 +61,20 @@ func targets(p *platformsim.Platform) string {
 }
 
 // prepare makes a worker of a scenario: spec is the part below spec, indented by two.
-func prepare(t *testing.T, spec string) *worker.Worker {
+func prepare(t *testing.T, spec string, change ...func(*worker.Options)) *worker.Worker {
 	t.Helper()
 	s, err := config.Parse("test.yaml", []byte(head+spec), func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := worker.New(worker.Options{
+	o := worker.Options{
 		Scenario: s, RunID: "run-1", Folder: t.TempDir(), Workers: 1,
 		Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	w, err := worker.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +133,7 @@ func TestRunAgreesWithTheTruth(t *testing.T) {
 	}
 	overall := b.Summary.Overall()
 	agree(t, p, overall.All)
-	if overall.All.Requests < 3*4*3 || overall.All.Streams == 0 || overall.All.Streams == overall.All.Requests || overall.All.CachedTokens == 0 {
+	if overall.All.Requests < 3*4*3 || overall.All.Streams == 0 || overall.All.Streams == overall.All.Requests || overall.All.CachedTokens == 0 || overall.All.CachedReported != overall.All.Requests {
 		t.Errorf("the load was not what the scenario says: %+v", overall.All)
 	}
 	for slug, truth := range p.Totals().Orgs {
@@ -184,6 +194,148 @@ func TestInterruptKeepsWhatWasMeasuredAndCleansUp(t *testing.T) {
 	}
 	if s := p.State(); s.Orgs != 0 || s.ActiveKeys != 0 {
 		t.Errorf("left behind: %+v", s)
+	}
+}
+
+// TestAnInterruptOfTheCleanUpIsNoneOfTheLoad: what was measured to its end
+// keeps its verdict.
+func TestAnInterruptOfTheCleanUpIsNoneOfTheLoad(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	w := prepare(t, targets(p)+busy, func(o *worker.Options) {
+		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel), zaptest.WrapOptions(zap.Hooks(func(e zapcore.Entry) error {
+			if e.Message == "load ended" {
+				interrupt(worker.ErrInterrupted)
+			}
+			return nil
+		})))
+	})
+	b, err := w.Run(ctx)
+	if err != nil || b.Verdict.Status != verdict.Passed || b.Stop.Reason != "completed" || b.Cleanup.Status != "done" {
+		t.Errorf("%v, %+v, %+v, %+v", err, b.Verdict, b.Stop, b.Cleanup)
+	}
+}
+
+// TestACrashKeepsWhatWasMeasuredAndCleansUp: a fault of this tool costs one
+// user his life, and neither the results nor the platform's cleanliness.
+func TestACrashKeepsWhatWasMeasuredAndCleansUp(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	var n atomic.Int32
+	w := prepare(t, targets(p)+busy, func(o *worker.Options) {
+		o.Sinks = []record.Sink{record.SinkFunc(func(*record.Record) {
+			if n.Add(1) == 20 {
+				panic("a fault of this tool")
+			}
+		})}
+	})
+	b, err := w.Run(t.Context())
+	if err == nil || b.Verdict.Status != verdict.Broken || !strings.Contains(b.Stop.Detail, "a fault of this tool") || strings.Contains(b.Stop.Detail, "\n") {
+		t.Errorf("%v, %+v, %+v", err, b.Verdict, b.Stop)
+	}
+	agree(t, p, b.Summary.Overall().All)
+	if s := p.State(); s.Orgs != 0 || s.ActiveKeys != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+}
+
+func TestADryRunPassesWithPromises(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	b := run(t, targets(p)+busy+"  slo: {e2e: {p95: 1s}, ttft: {p95: 1s}, errorRate: 1%, availability: 99%}\n  advanced: {dryRun: true}\n")
+	if got := b.Summary.Overall().All; b.Verdict.Status != verdict.Passed || got.Requests != 1 || len(b.Verdict.Checks) != 0 {
+		t.Errorf("%+v after %+v", b.Verdict, got)
+	}
+}
+
+// TestPhases: two of one name are told apart, a limit of the phases' own
+// length does not end them, and users who finish early are a warning.
+func TestPhases(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	b := run(t, targets(p)+busy+`
+  loadPattern: {type: steady, phases: [{name: hold, duration: 0.3s, measure: false}, {name: hold, duration: 0.3s}, {name: pre-flight, duration: 0.3s}]}
+  limits: {maxDuration: 0.9s}
+`)
+	var names []string
+	for _, ph := range b.Phases {
+		names = append(names, ph.Name)
+	}
+	if got := strings.Join(names, ", "); got != "hold, hold (2), pre-flight (2)" || b.Stop.Reason != "completed" || b.Verdict.Status != verdict.Passed {
+		t.Errorf("phases %s, %+v, %+v", got, b.Stop, b.Verdict)
+	}
+	for _, g := range b.Summary.Rollup(stats.ByPhase) {
+		if g.Key.Phase == "hold" && g.Measured.Requests != 0 || g.Key.Phase == "hold (2)" && g.Measured != g.All {
+			t.Errorf("phase %s has %d requests, %d of them measured", g.Key.Phase, g.All.Requests, g.Measured.Requests)
+		}
+	}
+
+	b = run(t, targets(p)+busy+"  loadPattern: {type: steady, phases: [{name: hold, duration: 10m}]}\n  looping: {enabled: true, maxLoops: 1}\n")
+	if b.Stop.Reason != "completed" || !strings.Contains(strings.Join(b.Warnings, "\n"), "all users had finished") {
+		t.Errorf("%+v, warnings %q", b.Stop, b.Warnings)
+	}
+}
+
+func TestThePreFlightIsNotOnTheTimeline(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	b := run(t, targets(p)+busy)
+	var charted uint64
+	for _, in := range b.Summary.Timeline.Intervals {
+		charted += in.Totals.Requests
+	}
+	if all := b.Summary.Overall().All.Requests; charted != all-1 {
+		t.Errorf("%d requests on the timeline, %d in all", charted, all)
+	}
+}
+
+func TestDebugLogsEveryRequest(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	core, logs := observer.New(zap.DebugLevel)
+	b, err := prepare(t, targets(p)+busy, func(o *worker.Options) { o.Log = zap.New(core) }).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := logs.FilterMessage("request")
+	if got, want := lines.Len(), b.Summary.Overall().All.Requests; uint64(got) != want {
+		t.Errorf("%d lines for %d requests", got, want)
+	}
+	if first := lines.All()[0].ContextMap(); first["id"] != "run-1-pre-flight" || first["outcome"] != "success" {
+		t.Errorf("the first line says %v", first)
+	}
+}
+
+func TestAServerThatDoesNotStream(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"choices":[{"message":{"content":"no"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}`)
+	}))
+	defer server.Close()
+	b := run(t, fmt.Sprintf(`
+  targets: {apiRouterUrl: %q, credentials: {keys: [none]}}
+  userBehavior: {questionsPerSession: {min: 2, max: 2}, thinkTimeSeconds: {min: 0, max: 0.01}, modelPreferences: [{model: m}]}
+`, server.URL))
+	if len(b.Findings) != 1 || b.Findings[0].Title != "streaming is not supported" || !strings.Contains(b.Findings[0].Detail, "in one piece") {
+		t.Errorf("findings %+v", b.Findings)
+	}
+	if got := b.Summary.Overall().All; got.Streams != 1 || got.Succeeded != 3 || got.CachedReported != 0 {
+		t.Errorf("%+v: want the pre-flight alone to have asked for a stream, and nobody to speak of a cache", got)
+	}
+}
+
+func TestBudgetsThatAreNotEnforced(t *testing.T) {
+	spec := `
+  organizations: {count: 2, budget: {limitUSD: 1}, overrides: [{index: 2, budget: {limitUSD: 0.0002}}]}
+  users: {perOrg: {min: 2, max: 2}}
+  userBehavior: {questionsPerSession: {min: 20, max: 20}, thinkTimeSeconds: {min: 0, max: 0.001}, maxTokensPerRequest: {base: 40}, errorHandling: {retryAttempts: 0}}
+  pricing: {sim-small: {completionPerMillionUSD: 2}}
+`
+	for _, broken := range []bool{true, false} {
+		p := target(t, platformsim.Options{Quirks: platformsim.Quirks{NoBudgets: broken}, Models: platformsim.Instant(platformsim.DefaultModels())})
+		b := run(t, targets(p)+spec)
+		found := false
+		for _, f := range b.Findings {
+			found = found || f.Title == "budgets are not enforced" && strings.Contains(f.Detail, "loadtest-org-2 spent")
+		}
+		if found != broken {
+			t.Errorf("budgets are ignored: %v; findings %+v, errors %+v", broken, b.Findings, b.Summary.Overall().Errors)
+		}
 	}
 }
 

@@ -188,7 +188,7 @@
 
     function options(width) {
       return {
-        width, height: 220, padding: [data.phases.length ? 20 : 8, 10, 0, 0],
+        width, height: 220, padding: [data.phases.length ? 20 : 8, 20, 0, 0],
         legend: { show: false },
         cursor: {
           y: false, points: { size: 7, width: 1.5, stroke: (u, i) => color(spec.series[order[i - 1]].color), fill: () => color("panel") },

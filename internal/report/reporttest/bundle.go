@@ -206,6 +206,7 @@ func (p *person) ask(c *stats.Collector, t time.Duration, ph export.Phase, activ
 	r.Status, r.FinishReason, r.ResponseBytes = 200, "stop", int64(output)*210
 	r.UsageKnown, r.CompletionTokens = true, output
 	r.PromptTokens = m.contextSize/4 + p.rand.IntN(m.contextSize)
+	r.CachedKnown = true
 	if p.org == 0 {
 		r.CachedTokens = r.PromptTokens / 2 // acme repeats its prompts
 	}

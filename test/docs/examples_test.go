@@ -1,0 +1,190 @@
+package docs
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+)
+
+// asWritten are the examples that are run as they are; the others are run
+// with shorter phases and pauses.
+var asWritten = []string{"smoke.yaml", "strategy-mixed.yaml", "think-time-gaussian.yaml"}
+
+func examples(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(at("configs/examples/*.yaml"))
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	for i, f := range files {
+		files[i] = filepath.Base(f)
+	}
+	return files
+}
+
+// The comment at the head of an example says how it is run.
+func TestExamplesSayHow(t *testing.T) {
+	for _, name := range examples(t) {
+		head, _, _ := strings.Cut(read(t, "configs/examples/"+name), "\napiVersion:")
+		says := false
+		for line := range strings.Lines(head) {
+			if typed, ok := strings.CutPrefix(line, "#   "); ok {
+				args := words(strings.NewReplacer("make demo          or", "").Replace(typed))
+				if err := checkCommand(args, read(t, "Makefile")); err != nil {
+					t.Errorf("%s: %s: %v", name, strings.TrimSpace(typed), err)
+				}
+				says = says || slices.Equal(args, []string{"loadtest", "run", "configs/examples/" + name})
+			}
+		}
+		if !says {
+			t.Errorf("the head of %s does not say loadtest run configs/examples/%s", name, name)
+		}
+	}
+}
+
+// Every example runs and passes: against the platform that is built in, or,
+// where it names targets, against one that serves the models it names.
+func TestExamplesRun(t *testing.T) {
+	t.Parallel()
+	for _, name := range examples(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data := []byte(read(t, "configs/examples/"+name))
+			env := environment(t, data)
+			lookup := func(key string) (string, bool) {
+				for _, e := range env {
+					if k, v, _ := strings.Cut(e, "="); k == key {
+						return v, true
+					}
+				}
+				return "", false
+			}
+			s, err := config.Parse(name, data, lookup)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := newTool(t, env...)
+			file := "configs/examples/" + name
+			if !slices.Contains(asWritten, name) {
+				file = filepath.Join(l.dir, name)
+				if err := os.WriteFile(file, shortened(t, data), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			output, exit := l.run(t, "run", file, "--output-dir", "out")
+			if exit != 0 {
+				t.Fatalf("exit %d:\n%s", exit, output)
+			}
+			results, err := filepath.Glob(filepath.Join(l.dir, "out", "*", "result.json"))
+			if err != nil || len(results) != 1 {
+				t.Fatalf("%d results, %v:\n%s", len(results), err, output)
+			}
+			b, err := export.Read(results[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			orgs := s.Spec.Organizations.Count
+			if s.Spec.Targets.Credentials != nil {
+				orgs = 1
+			}
+			if asked := b.Summary.Rollup(stats.ByOrg); len(b.Orgs) != orgs || len(asked) != orgs {
+				t.Errorf("%d organizations, of which %d asked; want %d", len(b.Orgs), len(asked), orgs)
+			}
+			if b.Cleanup.Remaining != 0 {
+				t.Errorf("%d things were left behind", b.Cleanup.Remaining)
+			}
+			for _, e := range env {
+				if key, value, _ := strings.Cut(e, "="); strings.Contains(key, "KEY") || strings.Contains(key, "PASSWORD") {
+					if strings.Contains(output, value) {
+						t.Errorf("the output contains %s", key)
+					}
+				}
+			}
+		})
+	}
+}
+
+// environment starts what an example needs, and returns the variables that say
+// where it is.
+func environment(t *testing.T, data []byte) []string {
+	t.Helper()
+	if !strings.Contains(string(data), "\n  targets:") {
+		return nil
+	}
+	admin := secret.New("an-admin-key-of-this-test-alone")
+	models := platformsim.DefaultModels()
+	for _, name := range []string{"gpt-4o", "gpt-3.5-turbo"} {
+		m := models[0]
+		m.Name = name
+		models = append(models, m)
+	}
+	p, err := platformsim.New(platformsim.Options{
+		Seed: 1, AdminKey: admin, AdminEmail: "admin@example.com", AdminPassword: admin, Models: models,
+		Quirks: platformsim.Quirks{DevKeys: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(platformsim.Listen{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return []string{
+		"API_URL=" + p.RouterURL(), "API_ROUTER_URL=" + p.RouterURL(), "USER_ORG_URL=" + p.UserOrgURL(),
+		"API_KEYS=dev-first-key,dev-second-key", "LOADTEST_ADMIN_API_KEY=" + admin.Reveal(),
+		"ADMIN_EMAIL=admin@example.com", "ADMIN_PASSWORD=" + admin.Reveal(),
+	}
+}
+
+// shortened returns a scenario whose phases take a second each, whose users
+// hardly think, and which promises nothing.
+func shortened(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var doc map[string]any
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		t.Fatal(err)
+	}
+	spec := doc["spec"].(map[string]any)
+	behavior := spec["userBehavior"].(map[string]any)
+	behavior["thinkTimeSeconds"] = map[string]any{"min": 0.1, "max": 0.3}
+	behavior["maxTokensPerRequest"] = 16
+	delete(spec, "slo") // a machine that is busy with other tests keeps no promises
+	if pattern, ok := spec["loadPattern"].(map[string]any); ok {
+		for _, p := range pattern["phases"].([]any) {
+			p.(map[string]any)["duration"] = "1s"
+		}
+	} else {
+		behavior["questionsPerSession"] = map[string]any{"min": 1, "max": 2}
+	}
+	out, err := yaml.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// command starts a program that ends with the test; interrupted, so that it
+// cleans up, and killed if that takes too long.
+func command(t *testing.T, program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
