@@ -548,7 +548,7 @@ func (s *Spec) check(c check) {
 		if limit := s.Limits.MaxDuration; limit > 0 && p.Duration > limit {
 			c.fault(at+" limits.maxDuration", "", "%s: the phase lasts %s, longer than limits.maxDuration of %s", join(c.path, at), formatDuration(p.Duration), formatDuration(limit))
 		}
-		if most := s.Organizations.Count * s.Users.PerOrg.Max; len(s.Organizations.Overrides) == 0 && int(p.Users) > most {
+		if most := s.Organizations.Count * s.Users.PerOrg.Max; s.Targets.Credentials == nil && len(s.Organizations.Overrides) == 0 && int(p.Users) > most {
 			c.warn("%s: phase %s wants %d active users, but there are at most %d", c.d.src.name, p.Name, p.Users, most)
 		}
 	}

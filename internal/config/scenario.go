@@ -535,7 +535,7 @@ type Cleanup struct {
 // Advanced is for special needs.
 type Advanced struct {
 	Debug             bool               `yaml:"debug" default:"false" doc:"Whether the log says everything."`
-	DryRun            bool               `yaml:"dryRun" default:"false" doc:"Whether tenants are created and removed, and nothing is asked."`
+	DryRun            bool               `yaml:"dryRun" default:"false" doc:"Whether to stop after creating the tenants and a request to each model: no load is made."`
 	CorrelationID     string             `yaml:"correlationId" kind:"bare" doc:"Sent with every request, so that it is found in the platform's traces."`
 	QuestionTemplates []QuestionTemplate `yaml:"questionTemplates" doc:"Question strategies of your own."`
 	Chaos             Chaos              `yaml:"chaos" doc:"Faults that are made on purpose."`

@@ -18,6 +18,7 @@ var unsupported = []struct {
 }{
 	{"spec.organizations.distribution", "one process runs all organizations, so they are not spread",
 		func(s *Spec) bool { return s.Organizations.Distribution != Even }},
+	{"spec.users.apiKeys.rateLimit", "keys have the limits of their organization: the User/Org API sets none for a key", nil},
 	{"spec.loadPattern.type", "the phases are run as they are written: the shapes spike, wave, sustained and step are not made yet",
 		func(s *Spec) bool { return strings.Contains("spike wave sustained step", string(s.LoadPattern.Type)) }},
 	{"spec.loadPattern.arrival", "users wait for their answers: open arrivals do not exist yet",

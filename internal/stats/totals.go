@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
@@ -33,7 +34,9 @@ type Totals struct {
 	UsageUnknown uint64 `json:"usageUnknown"`
 
 	CostMicroUSD int64 `json:"costMicroUSD"`
-	// CostUnknown are successes that could not be priced: not in CostMicroUSD.
+	// CostUnknown are answers that could not be priced, though they will be
+	// paid for: successes, and those that broke off after a status of 200. They
+	// are not in CostMicroUSD.
 	CostUnknown uint64 `json:"costUnknown"`
 
 	RequestBytes  int64 `json:"requestBytes"`
@@ -51,15 +54,15 @@ func (t *Totals) add(r *record.Record, good bool) {
 		if !r.UsageKnown {
 			t.UsageUnknown++
 		}
-		if !r.CostKnown {
-			t.CostUnknown++
-		}
 	case record.Refused:
 		t.Refused++
 	case record.Failed:
 		t.Failed++
 	case record.Cancelled:
 		t.Cancelled++
+	}
+	if !r.CostKnown && (r.Outcome == record.Success || r.Status == http.StatusOK) {
+		t.CostUnknown++
 	}
 	if !r.Final {
 		t.Retried++
@@ -193,7 +196,8 @@ func (o Objective) met(r *record.Record) bool {
 	if o.E2E > 0 && r.E2E() > o.E2E {
 		return false
 	}
-	if ttft, ok := r.TTFT(); ok && o.TTFT > 0 && ttft > o.TTFT {
+	// Who asked for a stream and got none has no TTFT, and no promise kept.
+	if ttft, ok := r.TTFT(); o.TTFT > 0 && r.Stream && (!ok || ttft > o.TTFT) {
 		return false
 	}
 	if tpot, ok := r.TPOT(); ok && o.ITL > 0 && tpot > o.ITL {

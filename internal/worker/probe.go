@@ -43,9 +43,9 @@ func (w *Worker) breakerChanged(from, to string) {
 	w.Log.Info("circuit breaker changed", zap.String("from", from), zap.String("to", to))
 }
 
-// probe sends one small request as a user would, before the load begins, and
-// reports whether the answer was streamed.
-func (w *Worker) probe(ctx context.Context, who simulator.Identity, stream bool) (streamed bool, err error) {
+// probe sends one small request to a model as a user would, before the load
+// begins, and reports whether the answer was streamed.
+func (w *Worker) probe(ctx context.Context, who simulator.Identity, model string, stream bool) (streamed bool, err error) {
 	client, err := platform.NewClient(w.job.router, time.Now())
 	if err != nil {
 		return false, err
@@ -54,7 +54,7 @@ func (w *Worker) probe(ctx context.Context, who simulator.Identity, stream bool)
 	call := &simulator.Call{
 		Org: who.Org, User: who.User, UserIndex: who.UserIndex, Phase: PreFlight,
 		Request: platform.Request{
-			Endpoint: platform.Chat, Model: w.job.script.Models[0].Name, Stream: stream, MaxTokens: 16,
+			Endpoint: platform.Chat, Model: model, Stream: stream, MaxTokens: 16,
 			Messages:  []platform.Message{{Role: "user", Content: "Answer with one word: are you ready?"}},
 			CacheSalt: w.job.script.Salt.For(who),
 			ID:        w.RunID + "-pre-flight",

@@ -128,7 +128,7 @@ func RemoveTenants(ctx context.Context, tenancy *platform.Tenancy, book *ledger.
 	return c
 }
 
-// preflight sends one real request, since that a server answers its health
+// preflight sends one real request to every model, since that a server answers its health
 // checks proves nothing. It also finds out which models there are, if the
 // scenario names none, and whether streams work.
 func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) error {
@@ -145,8 +145,25 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 		script.Models = []simulator.Model{{Name: models[0], Weight: 1}}
 		w.Log.Info("model chosen", zap.String("model", models[0]), zap.Strings("listed", models))
 	}
-	streaming := script.StreamingRatio > 0
-	streamed, err := w.probe(ctx, first, streaming)
+	if err := w.checkStreaming(ctx, first, script.Models[0].Name); err != nil {
+		return err
+	}
+	for _, m := range script.Models[1:] {
+		if m.Weight == 0 {
+			continue
+		}
+		if _, err := w.probe(ctx, first, m.Name, script.StreamingRatio > 0); err != nil {
+			return w.explainPreflight(fmt.Errorf("model %s: %w", m.Name, err))
+		}
+	}
+	return nil
+}
+
+// checkStreaming probes one model. Where streams fail and whole answers do
+// not, the run does without streams and says so.
+func (w *Worker) checkStreaming(ctx context.Context, first simulator.Identity, model string) error {
+	streaming := w.job.script.StreamingRatio > 0
+	streamed, err := w.probe(ctx, first, model, streaming)
 	var perr *platform.Error
 	switch {
 	case err == nil && streaming && !streamed:
@@ -157,12 +174,12 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 	case !streaming, !errors.As(err, &perr), perr.Kind == record.AuthError, perr.Outcome() != record.Failed:
 		return w.explainPreflight(err)
 	}
-	if _, plainErr := w.probe(ctx, first, false); plainErr != nil {
+	if _, plainErr := w.probe(ctx, first, model, false); plainErr != nil {
 		return w.explainPreflight(err)
 	}
 	// A platform that fails now and then must not be taken for one that
 	// cannot stream.
-	_, err = w.probe(ctx, first, true)
+	_, err = w.probe(ctx, first, model, true)
 	switch {
 	case err == nil:
 		return nil

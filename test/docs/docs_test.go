@@ -179,6 +179,26 @@ func checkCommand(args []string, makefile string) error {
 	}
 }
 
+// What checks the documents must itself be able to refuse.
+func TestWrongCommandsAreRefused(t *testing.T) {
+	for _, line := range []string{
+		"loadtest", "loadtest rnu x.yaml", "loadtest run", "loadtest run a.yaml b.yaml", "loadtest run --fast a.yaml",
+		"loadtest scenario vaildate a.yaml", "loadtest platform --instant --speed 3", "bin/loadtest run configs/examples/none.yaml",
+		"make nothing", "go install github.com/otherjamesbrown/ai-aas/tests/load/cmd/none@latest", "docs/images/none.sh",
+	} {
+		err := checkCommand(words(line), "\nmake: all\n")
+		if helps := line == "loadtest"; (err == nil) != helps {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if got := words(`loadtest run "a.yaml" | head # and so on`); !slices.Equal(got, []string{"loadtest", "run", "a.yaml"}) {
+		t.Errorf("got %q", got)
+	}
+	if got := shape("  ITL   6.31ms   12.6ms?  3,797  run 20261123-142050-9746"); got != "ITL # # # run ID" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestCommandsExist(t *testing.T) {
 	makefile, checked := "\n"+read(t, "Makefile"), 0
 	for _, file := range pages(t) {

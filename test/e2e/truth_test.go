@@ -259,7 +259,7 @@ func (r *truthOutcome) punctual(t *testing.T, attempt int) bool {
 	t.Helper()
 	var ttft, e2e, itl []time.Duration
 	for _, e := range r.entries {
-		if e.Status != 200 || strings.HasSuffix(e.ID, "-pre-flight") {
+		if e.Status != 200 || strings.Contains(e.ID, "-pre-flight") {
 			continue
 		}
 		e2e = append(e2e, e.Done-e.Arrived)
