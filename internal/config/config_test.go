@@ -554,6 +554,7 @@ spec:
 	all := parse(t, `
 spec:
   organizations: {distribution: random}
+  users: {apiKeys: {rateLimit: {requestsPerSecond: 3}}}
   loadPattern: {type: wave, arrival: {model: open, rate: 3}, phases: [{duration: 1s}]}
   test_types: {distribution: {long: 1}}
   modelTargeting: {enabled: true, slmModels: [a]}
