@@ -80,10 +80,11 @@ func (r *Recorder) fill(rec *record.Record, c *Call, err error) {
 
 // explain says on the record what went wrong.
 func explain(rec *record.Record, err error) {
-	rec.Message = oneLine(err.Error())
+	message := err.Error()
 	var perr *platform.Error
 	switch {
 	case errors.As(err, &perr):
+		message = strings.TrimPrefix(message, perr.Op+": ") // the record has the endpoint
 		rec.Outcome, rec.Kind, rec.RetryAfter = perr.Outcome(), perr.Kind, perr.RetryAfter
 		if rec.Status == 0 {
 			rec.Status = perr.Status
@@ -95,6 +96,7 @@ func explain(rec *record.Record, err error) {
 	default:
 		rec.Outcome, rec.Kind = record.Failed, record.HTTPError
 	}
+	rec.Message = oneLine(message)
 }
 
 // longestMessage bounds the message of a record, in bytes.

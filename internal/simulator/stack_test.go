@@ -94,7 +94,7 @@ func TestRecorderClassifies(t *testing.T) {
 		status  int
 		message string
 	}{
-		{"a refusal", &platform.Error{Op: "POST x", Kind: record.BudgetExceeded, Status: 402, Message: "limit\nsecond line"}, record.Refused, record.BudgetExceeded, 402, "POST x: 402 Payment Required: limit"},
+		{"a refusal", &platform.Error{Op: "POST x", Kind: record.BudgetExceeded, Status: 402, Message: "limit\nsecond line"}, record.Refused, record.BudgetExceeded, 402, "402 Payment Required: limit"},
 		{"a rate limit", status(429, time.Second), record.Refused, record.RateLimited, 429, ""},
 		{"a server error", fmt.Errorf("wrapped: %w", status(502, 0)), record.Failed, record.HTTPError, 502, ""},
 		{"a broken stream", kind(record.StreamInterrupted), record.Failed, record.StreamInterrupted, 0, ""},

@@ -148,7 +148,8 @@ func Judge(in Input) Verdict {
 		case n > 0:
 			v.Reasons = append(v.Reasons, fmt.Sprintf("all %d thresholds held", n))
 		default:
-			v.Reasons = append(v.Reasons, "the scenario sets no thresholds; requests succeeded")
+			v.Reasons = append(v.Reasons, fmt.Sprintf("the scenario sets no thresholds; %d of %d requests succeeded",
+				overall.Measured.Succeeded, overall.Measured.Answered()))
 		}
 	}
 	return v

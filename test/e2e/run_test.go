@@ -58,7 +58,7 @@ func TestFiftyUsers(t *testing.T) {
 	p.holdsNothing()
 }
 
-const endless = "  loadPattern: {phases: [{name: endless, duration: 10m}]}\n"
+const endless = "  loadPattern: {type: steady, phases: [{name: endless, duration: 10m}]}\n"
 
 // TestStoppedMidway ends runs in every way that there is.
 func TestStoppedMidway(t *testing.T) {
@@ -230,7 +230,7 @@ func (s *screen) isAsBefore(t *testing.T) {
 func TestSeveralRunsAtOnce(t *testing.T) {
 	t.Parallel()
 	p, out := startPlatform(t, "--speed", "5"), newFolder(t)
-	ordinary := p.targets() + fifty + "  loadPattern: {phases: [{name: steady, duration: 3s}]}\n"
+	ordinary := p.targets() + fifty + "  loadPattern: {type: steady, phases: [{name: steady, duration: 3s}]}\n"
 	killed := out.run(t, "killed", p.targets()+fifty+endless)
 	runs := map[string]*process{}
 	for _, name := range []string{"one", "two", "three"} {
