@@ -270,8 +270,10 @@ func (b *builder) advice(ctx context.Context, err error) string {
 		return ""
 	}
 	switch {
-	case e.Kind == record.AuthError, e.Kind == record.TLS:
+	case e.Kind == record.TLS:
 		return "" // what to do is in the message
+	case e.Kind == record.AuthError:
+		return "; so said " + b.Ledger.Header().UserOrgURL
 	case e.Status == http.StatusNotFound, e.Kind == record.InvalidResponse:
 		return "; check that the User/Org service is what answers at " + b.Ledger.Header().UserOrgURL
 	case e.Status == 0:

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 )
 
 // Tenancy is what cleanup needs of the User/Org API. Its methods are safe for
@@ -105,6 +107,7 @@ type cleaner struct {
 	Options
 	slots    chan struct{} // one for each call in flight
 	cascades atomic.Int32  // whether deleting an organization is enough: yes, no, or zero
+	down     atomic.Pointer[error]
 
 	mu     sync.Mutex
 	report Report
@@ -274,15 +277,40 @@ func (c *cleaner) keys(ctx context.Context, org platform.OrgRef, user platform.U
 	return all
 }
 
-// call makes one call, waiting for a free slot.
+// call makes one call, waiting for a free slot. Once the platform was not
+// there for a call, which was tried many times, it is not called again: with a
+// thousand users that would take an hour, to no end.
 func call[T any](ctx context.Context, c *cleaner, f func() (T, error)) (T, error) {
+	var zero T
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
-		return f()
 	case <-ctx.Done():
-		var zero T
 		return zero, context.Cause(ctx)
+	}
+	if err := c.down.Load(); err != nil {
+		return zero, *err
+	}
+	v, err := f()
+	if absent(err) {
+		c.down.CompareAndSwap(nil, &err)
+	}
+	return v, err
+}
+
+// absent reports whether err says that there is nobody to call.
+func absent(err error) bool {
+	var e *platform.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	case 0:
+		return e.Kind != record.CancelledKind && e.Kind != record.Validation
+	default:
+		return false
 	}
 }
 

@@ -541,6 +541,13 @@ func (s *Spec) check(c check) {
 	for i, t := range s.TestTypes {
 		known(fmt.Sprintf("testTypes[%d].questionStrategy", i), t.QuestionStrategy)
 	}
+	if s.Targets.Credentials != nil {
+		for _, field := range []string{"organizations", "users"} {
+			if c.has(field) {
+				c.warn("%s: %s has no effect with targets.credentials: each key is a user", c.d.src.name, join(c.path, field))
+			}
+		}
+	}
 	var sum time.Duration
 	for i, p := range s.LoadPattern.Phases[:min(len(s.LoadPattern.Phases), maxPhases)] {
 		sum += p.Duration

@@ -538,6 +538,17 @@ spec:
 	}
 }
 
+func TestCredentialsMakeTheUsers(t *testing.T) {
+	s := parse(t, `
+spec:
+  users: {perOrg: {min: 5, max: 5}}
+  targets: {apiRouterUrl: "http://r", credentials: {keys: [{key: "${KEY:-k}"}]}}
+`)
+	if got := strings.Join(s.Warnings(), "\n"); !strings.Contains(got, "spec.users has no effect with targets.credentials") || strings.Contains(got, "organizations") {
+		t.Errorf("warnings %q", got)
+	}
+}
+
 func TestUnsupported(t *testing.T) {
 	none := parse(t, `
 spec:

@@ -91,6 +91,13 @@ func TestOnlyStreamsCanBeLateWithTheirFirstToken(t *testing.T) {
 	}
 }
 
+func TestABrokenRunJudgesNothingItDidNotMeasure(t *testing.T) {
+	v := Judge(Input{Broken: "the target is down", Thresholds: []Threshold{{Metric: E2E, Quantile: 0.5, Latency: time.Second}}})
+	if v.Status != Broken || len(v.Checks) != 0 || len(v.Reasons) != 1 {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestQuantileName(t *testing.T) {
 	for q, want := range map[float64]string{0: "mean", 0.5: "p50", 0.9: "p90", 0.95: "p95", 0.999: "p99.9", 0.9999: "p99.99", 1: "p100"} {
 		if got := QuantileName(q); got != want {
