@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build demo test e2e lint fuzz bench clean
+.PHONY: build demo test e2e lint fuzz bench pictures clean
 
 build: ## bin/loadtest
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -32,6 +32,11 @@ fuzz: ## every fuzz target in turn
 
 bench: ## the benchmarks quoted in docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./bench/platform
+	$(GO) run ./bench/users
+
+pictures: ## the pictures in the documents (chromium, pngquant)
+	docs/images/draw.sh
 
 clean:
 	rm -rf bin loadtest-results

@@ -304,13 +304,11 @@ func absent(err error) bool {
 	if !errors.As(err, &e) {
 		return false
 	}
-	switch e.Status {
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	case 0:
-		return e.Kind != record.CancelledKind && e.Kind != record.Validation
+	switch e.Kind {
+	case record.Connection, record.DNS, record.TLS, record.Timeout:
+		return e.Status == 0
 	default:
-		return false
+		return e.Status == http.StatusBadGateway || e.Status == http.StatusServiceUnavailable || e.Status == http.StatusGatewayTimeout
 	}
 }
 

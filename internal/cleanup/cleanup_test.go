@@ -12,6 +12,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cleanup"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 )
 
 const runID = "r7"
@@ -269,6 +270,26 @@ func TestRun(t *testing.T) {
 				t.Errorf("second run: %s\nwant %s", got, c.second)
 			}
 		})
+	}
+}
+
+// TestNobodyThere checks that a platform that has gone away is not called for
+// every single thing, since each call is tried many times.
+func TestNobodyThere(t *testing.T) {
+	for _, e := range []*platform.Error{
+		{Op: "DELETE x", Kind: record.Connection, Message: "nothing listens"},
+		{Op: "DELETE x", Kind: record.HTTPError, Status: 503, Message: "down"},
+	} {
+		f, l := fakeOf(20), newLedger(t)
+		created(t, l, 20)
+		f.fail = func(string) error { return e }
+		r, err := cleanup.Run(t.Context(), cleanup.Options{Ledger: l, Tenancy: f})
+		if !errors.Is(err, e) || r.Remaining != 100 {
+			t.Errorf("err = %v, %d remain", err, r.Remaining)
+		}
+		if len(f.calls) != 1 {
+			t.Errorf("%d calls, want 1: %q", len(f.calls), f.calls)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -420,5 +421,37 @@ func TestBrokenRunsSayWhy(t *testing.T) {
 				t.Errorf("left behind: %+v", s)
 			}
 		})
+	}
+}
+
+// TestOneFailureDoesNotEndStreaming lets only the very first request fail: a
+// platform that fails now and then must not be taken for one that cannot stream.
+func TestOneFailureDoesNotEndStreaming(t *testing.T) {
+	var calls atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body) // a short body shows below
+		switch {
+		case calls.Add(1) == 1:
+			w.WriteHeader(http.StatusInternalServerError)
+		case strings.Contains(string(body), `"stream":true`):
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, `data: {"choices":[{"delta":{"content":"yes"},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}]}`)
+		}
+	}))
+	defer server.Close()
+	b := run(t, fmt.Sprintf(`
+  targets: {apiRouterUrl: %q, credentials: {keys: [some-key]}}
+  userBehavior:
+    questionsPerSession: {min: 3, max: 3}
+    thinkTimeSeconds: {min: 0, max: 0}
+    modelPreferences: [{model: m}]
+    errorHandling: {retryAttempts: 0}
+`, server.URL))
+	all := b.Summary.Overall()
+	if len(b.Findings) > 0 || all.Measured.Streams != 3 || all.All.Requests != 6 {
+		t.Errorf("%d of %d requests streamed; findings %+v", all.Measured.Streams, all.All.Requests, b.Findings)
 	}
 }

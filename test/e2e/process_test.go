@@ -113,6 +113,7 @@ type process struct {
 	cmd      *exec.Cmd
 	out, err transcript
 	ended    chan struct{}
+	flush    func() // waits until all that was written is in out; nil if it is
 }
 
 // launch starts loadtest. It does not outlive the test.
@@ -166,6 +167,9 @@ func (p *process) wait() int {
 		p.signal(syscall.SIGQUIT) // where does it hang?
 		<-p.ended
 		p.t.Fatalf("loadtest %s does not end:\n%s\n%s", strings.Join(p.args, " "), &p.out, &p.err)
+	}
+	if p.flush != nil {
+		p.flush()
 	}
 	for _, text := range []string{p.out.String(), p.err.String()} {
 		for _, trace := range []string{"panic:", "goroutine 1 [", "fatal error:", "DATA RACE"} {

@@ -142,7 +142,7 @@ func TestStoppedMidway(t *testing.T) {
 		p.served(100)
 		screen.press(t, 0x03)
 		run.exits(130)
-		screen.isAsBefore(t)
+		screen.isAsBefore(t, run)
 		run.says("INTERRUPTED", "5 orgs, 50 users, 50 keys deleted")
 		kept(t, "ctrl-c")
 	})
@@ -153,7 +153,7 @@ func TestStoppedMidway(t *testing.T) {
 		p.served(100)
 		run.signal(syscall.SIGTERM)
 		run.exits(130)
-		screen.isAsBefore(t)
+		screen.isAsBefore(t, run)
 		kept(t, "term-on-terminal")
 	})
 
@@ -168,7 +168,7 @@ func TestStoppedMidway(t *testing.T) {
 		until(t, "it cleans up", func() bool { return strings.Contains(run.out.String(), "cleaning up") })
 		screen.press(t, 0x03)
 		run.exits(130)
-		screen.isAsBefore(t)
+		screen.isAsBefore(t, run)
 		run.says("ended at once; remove what is left with: loadtest cleanup --run twice")
 		p.manage(http.MethodPut, "/outages", `{}`, nil)
 		out.cleanup(t, "twice").exits(0)
@@ -201,6 +201,13 @@ func onTerminal(t *testing.T, out folder, name, spec string) (*process, *screen)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	go func() { _, _ = io.Copy(&p.out, master) }() // until master is closed
+	p.flush = func() {
+		const mark = "\x00the end\x00"
+		if _, err := io.WriteString(slave, mark); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the screen has caught up", func() bool { return strings.Contains(p.out.String(), mark) })
+	}
 	p.start()
 	until(t, "the live view is there", func() bool { return strings.Contains(p.out.String(), "Ctrl-C stops the run and cleans up") })
 	return p, s
@@ -213,9 +220,13 @@ func (s *screen) press(t *testing.T, key byte) {
 	}
 }
 
-// isAsBefore requires the terminal to be as it was found.
-func (s *screen) isAsBefore(t *testing.T) {
+// isAsBefore requires the terminal to be as it was found before the process
+// that has ended.
+func (s *screen) isAsBefore(t *testing.T, p *process) {
 	t.Helper()
+	if out := p.out.String(); strings.LastIndex(out, "\x1b[?25h") < strings.LastIndex(out, "\x1b[?25l") {
+		t.Error("the cursor is still hidden")
+	}
 	after, err := term.GetState(int(s.slave.Fd()))
 	if err != nil {
 		t.Fatal(err)
@@ -356,12 +367,11 @@ func TestExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	smoke := launch(t, nil, "run", filepath.Join(examples, "smoke.yaml"), "--output-dir", string(out))
-	smoke.exits(0)
-	smoke.says("✓ PASSED smoke")
-
 	p := startPlatform(t, "--speed", "5", "--quirk", "dev-keys")
 	own := launch(t, []string{"API_URL=" + p.router, "API_KEYS=dev-byo-first-own-key,dev-byo-second-own-key"},
 		"run", filepath.Join(examples, "bring-your-own-keys.yaml"), "--output-dir", string(out))
+	smoke.exits(0)
+	smoke.says("✓ PASSED smoke")
 	own.exits(0)
 	own.says("✓ PASSED bring-your-own-keys", "nothing was created")
 	hides(t, own, out, "dev-byo-first-own-key", "dev-byo-second-own-key")

@@ -135,7 +135,7 @@ func (l *listener) quote(w http.ResponseWriter, r *http.Request, key string) boo
 	case 1:
 		write(400, "text/plain", "cannot accept "+r.Header.Get("Authorization")+" or %s")
 	case 2:
-		write(500, "text/html", "<pre>panic: header Authorization: Bearer %s</pre>")
+		write(500, "text/html", "<pre>cannot use the header Authorization: Bearer %s</pre>")
 	case 3:
 		write(200, "text/event-stream", "data: {\"error\":{\"message\":\"the key %s is spent\",\"code\":\"server_error\"}}\n\n")
 	case 4:

@@ -61,6 +61,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ADMIN_KEY", adminKey)
+			e.Setenv("GORACE", quickly)
 			e.Values[platformKey{}] = &platform{}
 			return nil
 		},
@@ -102,6 +103,10 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 const adminKey = "admin-key-that-must-not-be-seen"
 
+// quickly keeps a command with the race detector from sleeping for a second
+// before it exits.
+const quickly = "atexit_sleep_ms=0"
+
 // platform is the `loadtest platform` of a script, a value under platformKey.
 type platform struct {
 	process *os.Process
@@ -122,7 +127,7 @@ func startPlatform(ts *testscript.TestScript, neg bool, args []string) {
 	path, err := exec.LookPath("loadtest")
 	ts.Check(err)
 	cmd := exec.Command(path, args...) // #nosec G204 -- this test's own binary
-	cmd.Env = append(os.Environ(), "LOADTEST_ADMIN_API_KEY="+adminKey)
+	cmd.Env = append(os.Environ(), "LOADTEST_ADMIN_API_KEY="+adminKey, "GORACE="+quickly)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Stdout, cmd.Stderr = out, out
 	ts.Check(cmd.Start())
