@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -86,6 +87,7 @@ func (l *listener) before(t *testing.T, service string, quotes bool) string {
 	}
 	proxy := httputil.NewSingleHostReverseProxy(to)
 	proxy.FlushInterval = -1
+	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of clients that have heard enough
 	proxy.ModifyResponse = func(r *http.Response) error {
 		if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 			return nil
