@@ -16,7 +16,7 @@ import (
 func tinyDisk(t *testing.T, kb int) folder {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("only root can mount a disk that is full")
+		t.Fatal("only root can mount a disk that is full: run make e2e as root")
 	}
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dk", kb)); err != nil {
