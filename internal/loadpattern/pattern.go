@@ -1,4 +1,5 @@
-// Package loadpattern says how many users are wanted at a moment of a run.
+// Package loadpattern says how many users are wanted at a moment of a run, or
+// when its requests begin.
 //
 // A pattern is a pure function of elapsed time: it has no clock, no goroutine
 // and no state, so it is tested as a table, drawn in advance, and evaluated
@@ -7,6 +8,8 @@
 //
 //   - [Phases] is a sequence of ramps and plateaus.
 //   - [Always] is a fixed number of users that ends only when they do.
+//   - [Arrivals] is open load: the moments at which requests begin, whatever
+//     became of those before.
 package loadpattern
 
 import "time"
@@ -34,6 +37,9 @@ type Phase struct {
 	Duration time.Duration
 	// Target is the number of users at its end, and throughout if Ramp is None.
 	Target int
+	// Rate is the number of arrivals per second at its end, under open load; it
+	// moves there as the number of users does. It is no concern of a [Pattern].
+	Rate float64
 	// Ramp says how the number moves from the previous phase's target, or from
 	// nobody before the first, to this one's.
 	Ramp Ramp

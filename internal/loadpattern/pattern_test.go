@@ -28,6 +28,7 @@ func TestPhasesAt(t *testing.T) {
 		{Duration: 90 * time.Second, Target: 40, Ramp: Step, Steps: 3},
 	}
 	exponential := Phases{{Duration: 10 * time.Second, Target: 1023, Ramp: Exponential}}
+	smooth := Phases{{Duration: 10 * time.Second, Target: 100, Ramp: Smooth}}
 	instant := Phases{{Target: 20}, {Duration: 10 * time.Second, Target: 40, Ramp: Linear}}
 
 	for _, tt := range []struct {
@@ -64,6 +65,10 @@ func TestPhasesAt(t *testing.T) {
 		{"exponential from nobody", exponential, 0, 0, 0, false},
 		{"doubles every second", exponential, 5 * time.Second, 31, 0, false},
 		{"and again", exponential, 6 * time.Second, 63, 0, false},
+
+		{"a smooth ramp starts gently", smooth, time.Second, 2, 0, false},
+		{"is half way in the middle", smooth, 5 * time.Second, 50, 0, false},
+		{"and ends gently", smooth, 9 * time.Second, 98, 0, false},
 
 		{"a phase of no length sets the start", instant, 0, 20, 1, false},
 		{"of the next", instant, 5 * time.Second, 30, 1, false},
@@ -115,7 +120,7 @@ func TestCheck(t *testing.T) {
 
 // TestLaws holds every ramp to what its documentation promises.
 func TestLaws(t *testing.T) {
-	shapes := []Ramp{Linear, Exponential, Step}
+	shapes := []Ramp{Linear, Exponential, Smooth, Step}
 	rapid.Check(t, func(t *rapid.T) {
 		ramp := rapid.SampledFrom(shapes).Draw(t, "ramp")
 		from := rapid.IntRange(0, 5000).Draw(t, "from")
@@ -148,7 +153,7 @@ func TestLaws(t *testing.T) {
 				t.Fatalf("from %d to %d users at %v: not monotone from %d to %d", previous, users, at, from, to)
 			}
 			previous = users
-			exact := ramp.value(from, to, float64(at)/float64(length), steps)
+			exact := ramp.value(float64(from), float64(to), float64(at)/float64(length), steps)
 			if off := math.Abs(float64(users) - exact); off > 0.5+1e-6 {
 				t.Fatalf("%d users at %v are %.3f away from %.3f", users, at, off, exact)
 			}

@@ -3,6 +3,7 @@ package loadpattern
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -71,11 +72,14 @@ func (p Phases) Check() error {
 		if ph.Target < 0 {
 			fault("the target of %d users is negative", ph.Target)
 		}
+		if !(ph.Rate >= 0) || math.IsInf(ph.Rate, 1) {
+			fault("the rate of %v arrivals per second is not a finite number from 0 up", ph.Rate)
+		}
 		if ph.Steps < 0 {
 			fault("%d steps are too few: give at least 1, or 0 for %d", ph.Steps, defaultSteps)
 		}
 		if !ph.Ramp.known() {
-			fault("the ramp %q is unknown: use %s, %s, %s, or nothing for an instant change", ph.Ramp, Linear, Exponential, Step)
+			fault("the ramp %q is unknown: use %s, %s, %s, %s, or nothing for an instant change", ph.Ramp, Linear, Exponential, Smooth, Step)
 		}
 	}
 	if len(errs) == 0 && p.Duration() <= 0 {
