@@ -8,6 +8,10 @@
 // with (run, org, user, loop), so that a run can be repeated from its seed
 // whatever the platform answered.
 //
+// That is closed load. Under open load requests arrive at moments of their
+// own ([Stream]), and a dispatcher in place of the reconciler hands each to
+// the next user, who need not have had his last answer.
+//
 // One question is one [Call] through a stack of [Asker]s, each of which adds
 // one thing to the next:
 //

@@ -24,8 +24,21 @@ type Options struct {
 	Users []Identity
 	// Script is what each of them does.
 	Script Script
-	// Pattern says how many are wanted when; its time begins with Run.
+	// Scripts are what the users of single orgs do instead, by OrgIndex.
+	Scripts map[int]Script
+	// Pattern says how many are wanted when; its time begins with Run. Under
+	// open load it only says which phase a moment belongs to.
 	Pattern loadpattern.Pattern
+	// Replace sends a fresh user for each who has done all he will ever do: the
+	// same identity, with its next sessions. Those who have waited longest come
+	// first. The load then ends with the pattern and not before.
+	Replace bool
+	// Open, unless it is empty, makes the load open: requests arrive at moments
+	// of their own, whatever became of those before; see [Stream].
+	Open []Stream
+	// MaxInFlight is how many requests may be under way at a time under open
+	// load; 0 means 10,000. An arrival that finds as many is dropped and counted.
+	MaxInFlight int
 	// Asker takes the questions, from many goroutines at once.
 	Asker Asker
 	// Epoch is the moment that all offsets count from, with its monotonic
@@ -69,11 +82,17 @@ type Tick struct {
 	Phase  string
 	// Wanted users are what the pattern asks for, Active ones are at work.
 	// They differ for long only if the population is too small or has finished.
+	// Under open load nobody is wanted, and Active is the requests under way.
 	Wanted, Active int
 	// Leaving users are reading their last answer and not counted as Active.
 	Leaving int
 	// Shed is how many questions were held back so far; see [ErrNotSent].
 	Shed uint64
+	// Rate is the arrivals per second that open load wants at the moment.
+	// Arrivals is how many were due so far, and Dropped how many of these could
+	// not start.
+	Rate              float64
+	Arrivals, Dropped uint64
 }
 
 // PhaseRun is a phase as it ran.
@@ -85,18 +104,22 @@ type PhaseRun struct {
 	// Wanted and Active are the highest numbers seen at a tick. An Active
 	// below Wanted says that the load was less than asked for.
 	Wanted, Active int
+	// Arrivals is how many requests were due under open load, and Dropped how
+	// many of these could not start, since too many were under way.
+	Arrivals, Dropped uint64
 }
 
 // Fleet is a population of users and the reconciler that sends them to work
 // and home again. Make one with [New], and run it once.
 type Fleet struct {
-	opt    Options
-	script *compiled
-	roster []*member // in the order in which they are called to work
-	exits  chan *member
-	stop   chan struct{}
-	once   sync.Once
-	cause  error // why Stop was called; read after stop is closed
+	opt     Options
+	script  *compiled
+	scripts map[int]*compiled // of single orgs, by index
+	roster  []*member         // in the order in which they are called to work
+	exits   chan *member
+	stop    chan struct{}
+	once    sync.Once
+	cause   error // why Stop was called; read after stop is closed
 
 	begin  atomic.Int64 // offset at which the pattern's time began
 	active atomic.Int64
@@ -116,6 +139,7 @@ type member struct {
 	deadline *time.Timer             // will call cut
 	by       time.Time               // when
 	done     bool                    // he has done all he will ever do; set before he exits
+	lives    int                     // how often he was replaced
 }
 
 type state uint8
@@ -159,6 +183,12 @@ func New(o Options) (*Fleet, error) {
 		errs = append(errs, errors.New("there is nobody to ask"))
 	}
 	errs = append(errs, o.Script.Check())
+	for org, script := range o.Scripts {
+		if err := script.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("organization %d: %w", org, err))
+		}
+	}
+	errs = append(errs, checkStreams(o))
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("the simulation cannot start: %w", err)
 	}
@@ -174,11 +204,18 @@ func New(o Options) (*Fleet, error) {
 	if o.InterruptGrace <= 0 {
 		o.InterruptGrace = time.Second
 	}
+	if o.MaxInFlight <= 0 {
+		o.MaxInFlight = 10_000
+	}
 	f := &Fleet{
-		opt:    o,
-		script: compile(o.Script),
-		exits:  make(chan *member, len(o.Users)),
-		stop:   make(chan struct{}),
+		opt:     o,
+		script:  compile(o.Script),
+		scripts: map[int]*compiled{},
+		exits:   make(chan *member, len(o.Users)),
+		stop:    make(chan struct{}),
+	}
+	for org, script := range o.Scripts {
+		f.scripts[org] = compile(script)
 	}
 	f.phase.Store(new(string))
 	for _, id := range interleave(o.Users) {
@@ -232,6 +269,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	begin := f.now()
 	f.begin.Store(int64(begin))
 	f.enter(0, begin)
+	if len(f.opt.Open) > 0 {
+		return f.runOpen(ctx, begin)
+	}
 
 	// Answers outlive ctx by the grace, so they are not cancelled with it.
 	answers := context.WithoutCancel(ctx)
@@ -330,6 +370,14 @@ func (f *Fleet) Phases() []PhaseRun {
 	return slices.Clone(f.phases)
 }
 
+// scriptOf is what the users of an org do.
+func (f *Fleet) scriptOf(org int) *compiled {
+	if s := f.scripts[org]; s != nil {
+		return s
+	}
+	return f.script
+}
+
 func (f *Fleet) now() time.Duration { return time.Since(f.opt.Epoch) }
 
 // phaseAt names the phase of a moment.
@@ -350,11 +398,13 @@ func (f *Fleet) overAt(offset time.Duration) bool {
 // any: the first idle ones in the roster start, the last ones at work leave.
 func (f *Fleet) reconcile(answers context.Context, wanted int) {
 	missing := wanted - f.census()[working]
-	for i := 0; missing > 0 && i < len(f.roster); i++ {
-		if m := f.roster[i]; m.state == idle {
+	if missing > 0 {
+		rested := slices.DeleteFunc(slices.Clone(f.roster), func(m *member) bool { return m.state != idle })
+		slices.SortStableFunc(rested, func(a, b *member) int { return a.lives - b.lives })
+		for _, m := range rested[:min(missing, len(rested))] {
 			m.start(answers)
-			missing--
 		}
+		return
 	}
 	for i := len(f.roster) - 1; missing < 0 && i >= 0; i-- {
 		if m := f.roster[i]; m.state == working {
@@ -417,7 +467,11 @@ func (m *member) home() {
 	}
 	m.cut(nil)
 	m.state = idle
-	if m.done {
+	switch {
+	case m.done && m.fleet.opt.Replace:
+		m.lives++
+		m.renew()
+	case m.done:
 		m.state = finished
 	}
 }

@@ -39,6 +39,16 @@ func TestUsersOverTime(t *testing.T) {
 			{Name: "up", Duration: time.Minute, Target: 150, Ramp: loadpattern.Exponential},
 			{Name: "stairs", Duration: time.Minute, Target: 20, Ramp: loadpattern.Step},
 		}},
+		{"waves, smooth and triangular", loadpattern.Phases{
+			{Name: "rise-1", Duration: 30 * time.Second, Target: 120, Ramp: loadpattern.Smooth},
+			{Name: "fall-1", Duration: 30 * time.Second, Target: 20, Ramp: loadpattern.Smooth},
+			{Name: "rise-2", Duration: 30 * time.Second, Target: 120, Ramp: loadpattern.Linear},
+			{Name: "fall-2", Duration: 30 * time.Second, Target: 20, Ramp: loadpattern.Linear},
+		}},
+		{"steps", loadpattern.Phases{
+			{Name: "step-1", Duration: 30 * time.Second, Target: 25}, {Name: "step-2", Duration: 30 * time.Second, Target: 50},
+			{Name: "step-3", Duration: 30 * time.Second, Target: 200},
+		}},
 		{"a pause in the middle", loadpattern.Phases{
 			{Name: "one", Duration: 20 * time.Second, Target: 5},
 			{Name: "pause", Duration: 20 * time.Second, Target: 0},

@@ -35,7 +35,8 @@ type user struct {
 	script *compiled
 
 	loop     int           // sessions begun
-	began    time.Duration // when the first one did
+	first    int           // the first of them that counts
+	began    time.Duration // when that did
 	asked    int           // questions, for their IDs
 	failures int           // questions that failed and were not to be ignored
 
@@ -50,15 +51,16 @@ type user struct {
 }
 
 func newUser(f *Fleet, id Identity) *user {
-	u := &user{Identity: id, fleet: f, script: f.script}
+	s := f.scriptOf(id.OrgIndex)
+	u := &user{Identity: id, fleet: f, script: s}
 	u.call = Call{
-		Org: id.Org, User: id.User, UserIndex: id.UserIndex, TestType: f.script.TestType,
+		Org: id.Org, User: id.User, UserIndex: id.UserIndex, TestType: s.TestType,
 		PhaseAt: f.phaseAt,
 		// Loop −1 belongs to no session: what happens on the way must not
 		// change what the user asks next.
 		Rand: questions.Seed(f.opt.Seed, id.OrgIndex, id.UserIndex, -1),
 	}
-	u.call.Request = platform.Request{Endpoint: f.script.Endpoint, CacheSalt: f.script.Salt.For(id)}
+	u.call.Request = platform.Request{Endpoint: s.Endpoint, CacheSalt: s.Salt.For(id)}
 	return u
 }
 
@@ -89,8 +91,12 @@ func (u *user) work(ctx, leaving context.Context) (finished bool) {
 
 func (u *user) hasMore() bool {
 	l := u.script.Loop
-	return (l.Max == 0 || u.loop < l.Max) && (l.For == 0 || u.loop == 0 || u.free-u.began < l.For)
+	return (l.Max == 0 || u.loop-u.first < l.Max) && (l.For == 0 || u.loop == u.first || u.free-u.began < l.For)
 }
+
+// renew makes a new user of one who has finished. Sessions go on counting, so
+// that he asks other questions.
+func (u *user) renew() { u.first, u.failures = u.loop, 0 }
 
 func (u *user) session(ctx context.Context) SessionEnd {
 	s := u.script
@@ -99,7 +105,7 @@ func (u *user) session(ctx context.Context) SessionEnd {
 		seed = 0
 	}
 	u.rng = questions.Seed(u.fleet.opt.Seed, u.OrgIndex, u.UserIndex, seed)
-	if u.loop == 0 {
+	if u.loop == u.first {
 		u.began = u.free
 	}
 	u.call.Session = u.loop
@@ -180,9 +186,7 @@ func (u *user) pause() time.Duration {
 func (u *user) sleepUntil(due time.Duration) bool {
 	leaving := u.call.Leaving
 	if d := due - u.fleet.now(); d > 0 && leaving.Err() == nil {
-		if a := u.fleet.opt.Alarm; a != nil {
-			a.Wake(u.fleet.opt.Epoch.Add(due))
-		}
+		u.fleet.wake(due)
 		if u.timer == nil {
 			u.timer = time.NewTimer(d)
 		} else {
