@@ -301,26 +301,61 @@ func (l *LoadPattern) check(c check) {
 			l.Type = Custom
 		}
 	}
-	if len(l.Phases) == 0 && l.Type != Steady && l.Type != Sustained {
+	if len(l.Phases) == 0 && l.Type != Steady {
 		c.fault("type phases", "add phases, or leave the type out", "%s: a load pattern of type %s needs phases", c.path, l.Type)
 	}
 	if len(l.Phases) > maxPhases {
 		c.fault("phases", "", "%s.phases: there are %d, at most %d are allowed", c.path, len(l.Phases), maxPhases)
 	}
-	ramps := slices.Contains([]PatternType{RampUp, Wave, Custom}, l.Type)
+	if len(l.Phases) == 0 && l.Arrival.Model == Open {
+		c.fault("arrival phases", "add phases: they say for how long", "%s: open load needs phases", c.path)
+	}
+	ramp := map[PatternType]Ramp{RampUp: LinearRamp, Custom: LinearRamp, Wave: SmoothRamp}[l.Type]
 	for i := range l.Phases {
 		p := &l.Phases[i]
 		at := fmt.Sprintf("phases[%d].", i)
 		if p.Name == "" {
 			p.Name = fmt.Sprintf("phase-%d", i+1)
 		}
-		if !c.has(at+"rampStrategy") && ramps {
-			p.RampStrategy = LinearRamp
+		if !c.has(at + "rampStrategy") {
+			p.RampStrategy = ramp
+		}
+		if p.TargetRate != nil && l.Arrival.Model != Open {
+			c.fault(at+"targetRate", "set arrival.model to open", "%s.%stargetRate: closed load has no rate of arrivals", c.path, at)
+		}
+		if p.Steps > 0 && p.RampStrategy != StepRamp {
+			c.fault(at+"steps "+at+"rampStrategy", "set rampStrategy to step", "%s.%ssteps: only a rampStrategy of step has them", c.path, at)
 		}
 		if !c.has(at + "measure") {
 			p.Measure = !slices.Contains([]string{"warmup", "cooldown"}, strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(p.Name)))
 		}
 	}
+}
+
+// Sequence is the phases as they are run, repeated as often as Repeat says.
+// Those that are repeated have the number of the time behind their names.
+func (l *LoadPattern) Sequence() []Phase {
+	counts := func(p Phase) bool { return p.Measure }
+	first := slices.IndexFunc(l.Phases, counts)
+	if l.Repeat <= 1 || first < 0 {
+		return l.Phases
+	}
+	last := len(l.Phases)
+	for !l.Phases[last-1].Measure {
+		last--
+	}
+	out := slices.Clone(l.Phases[:first])
+	for n := range l.Repeat {
+		for _, p := range l.Phases[first:last] {
+			p.Name = fmt.Sprintf("%s-%d", p.Name, n+1)
+			out = append(out, p)
+		}
+	}
+	return append(out, l.Phases[last:]...)
+}
+
+func (o *Override) check(c check) {
+	c.weights("models", weightsOf(o.Models, func(m ModelWeight) float64 { return m.Weight }))
 }
 
 func (a *Arrival) check(c check) {
@@ -548,9 +583,21 @@ func (s *Spec) check(c check) {
 			}
 		}
 	}
+	for i, o := range s.Organizations.Overrides {
+		at := fmt.Sprintf("organizations.overrides[%d].arrivalRate", i)
+		if o.ArrivalRate > 0 && s.LoadPattern.Arrival.Model != Open {
+			c.fault(at, "set loadPattern.arrival.model to open", "%s: closed load has no rate of arrivals", join(c.path, at))
+		}
+	}
 	var sum time.Duration
-	for i, p := range s.LoadPattern.Phases[:min(len(s.LoadPattern.Phases), maxPhases)] {
+	sequence := s.LoadPattern.Sequence()
+	if len(sequence) > maxPhases && len(s.LoadPattern.Phases) <= maxPhases {
+		c.fault("loadPattern.repeat", "", "%s.loadPattern.repeat: %d phases come of it, at most %d are allowed", c.path, len(sequence), maxPhases)
+	}
+	for _, p := range sequence[:min(len(sequence), maxPhases)] {
 		sum += p.Duration
+	}
+	for i, p := range s.LoadPattern.Phases[:min(len(s.LoadPattern.Phases), maxPhases)] {
 		at := fmt.Sprintf("loadPattern.phases[%d].duration", i)
 		if limit := s.Limits.MaxDuration; limit > 0 && p.Duration > limit {
 			c.fault(at+" limits.maxDuration", "", "%s: the phase lasts %s, longer than limits.maxDuration of %s", join(c.path, at), formatDuration(p.Duration), formatDuration(limit))

@@ -566,7 +566,6 @@ spec:
 spec:
   organizations: {distribution: random}
   users: {apiKeys: {rateLimit: {requestsPerSecond: 3}}}
-  loadPattern: {type: wave, arrival: {model: open, rate: 3}, phases: [{duration: 1s}]}
   test_types: {distribution: {long: 1}}
   modelTargeting: {enabled: true, slmModels: [a]}
   documentLibrary: {enabled: true, bucketName: b, documentCount: 3}
@@ -685,5 +684,49 @@ func TestLoadMissingFile(t *testing.T) {
 func TestKindIsFound(t *testing.T) {
 	if _, err := config.Parse("x", []byte("# nothing\n"), nil); err == nil || !strings.Contains(err.Error(), "no document of kind LoadTestScenario") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWavesAndOpenLoad(t *testing.T) {
+	s := parse(t, `
+spec:
+  organizations: {count: 2, overrides: [{index: 2, models: [{model: big}], thinkTimeSeconds: {min: 0, max: 2}, arrivalRate: 40}]}
+  loadPattern:
+    type: wave
+    repeat: 2
+    arrival: {model: open, rate: 10, process: constant}
+    phases:
+      - {name: warm-up, duration: 1s, targetRate: 5}
+      - {name: rise, duration: 2s, targetRate: 20}
+      - {name: fall, duration: 2s, rampStrategy: step, steps: 3}
+      - {name: cool-down, duration: 1s, targetActiveUsers: 0}
+`)
+	var names []string
+	for _, p := range s.Spec.LoadPattern.Sequence() {
+		names = append(names, fmt.Sprint(p.Name, " ", p.RampStrategy))
+	}
+	if want := "warm-up smooth, rise-1 smooth, fall-1 step, rise-2 smooth, fall-2 step, cool-down smooth"; strings.Join(names, ", ") != want {
+		t.Errorf("the phases run as %q, want %q", names, want)
+	}
+	over := s.Spec.Organizations.Overrides[0]
+	if over.ArrivalRate != 40 || over.Models[0] != (config.ModelWeight{Model: "big", Weight: 1}) || over.ThinkTime.Base != time.Second {
+		t.Errorf("override %+v", over)
+	}
+	if len(s.Unsupported()) > 0 {
+		t.Errorf("unsupported: %v", s.Unsupported())
+	}
+	for spec, want := range map[string]string{
+		"{loadPattern: {arrival: {model: open, rate: 1}}}":                            "open load needs phases",
+		"{loadPattern: {type: sustained}}":                                            "sustained needs phases",
+		"{loadPattern: {phases: [{duration: 1s, targetRate: 1}]}}":                    "closed load has no rate",
+		"{loadPattern: {phases: [{duration: 1s, steps: 2}]}}":                         "only a rampStrategy of step",
+		"{loadPattern: {repeat: 60, phases: [{duration: 1s}, {duration: 1s}]}}":       "120 phases come of it",
+		"{organizations: {overrides: [{index: 1, arrivalRate: 2}]}}":                  "closed load has no rate",
+		"{organizations: {overrides: [{index: 1, models: [{model: a, weight: 0}]}]}}": "weights sum to zero",
+	} {
+		_, err := config.Parse("x.yaml", []byte("apiVersion: loadtest.ai-aas.dev/v1\nkind: LoadTestScenario\nmetadata: {name: x}\nspec: "+spec+"\n"), nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q in it", spec, err, want)
+		}
 	}
 }

@@ -107,9 +107,12 @@ type RateLimit struct {
 
 // Override makes one organization different. What is nil stays as it is.
 type Override struct {
-	Index  int          `yaml:"index" required:"true" min:"1" doc:"Which organization, counted from 1."`
-	Budget *Budget      `yaml:"budget" doc:"Its budget, in place of the general one."`
-	Users  *UsersPerOrg `yaml:"users" wrap:"perOrg" doc:"Its number of users, in place of the general one."`
+	Index       int           `yaml:"index" required:"true" min:"1" doc:"Which organization, counted from 1."`
+	Budget      *Budget       `yaml:"budget" doc:"Its budget, in place of the general one."`
+	Users       *UsersPerOrg  `yaml:"users" wrap:"perOrg" doc:"Its number of users, in place of the general one."`
+	Models      []ModelWeight `yaml:"models" doc:"Which models its users ask, in place of userBehavior.modelPreferences. An extension of ours."`
+	ThinkTime   *ThinkTime    `yaml:"thinkTimeSeconds" doc:"How long its users think, in place of userBehavior.thinkTimeSeconds. An extension of ours."`
+	ArrivalRate float64       `yaml:"arrivalRate" above:"0" max:"1000000" doc:"Requests per second of its own under open load, beside arrival.rate, which is then what the others get; phases scale both alike. An extension of ours."`
 }
 
 // Users are the users of each organization.
@@ -250,14 +253,16 @@ const (
 	NoRamp          Ramp = "" // at once; "none" in a file
 	LinearRamp      Ramp = "linear"
 	ExponentialRamp Ramp = "exponential"
+	SmoothRamp      Ramp = "smooth"
 	StepRamp        Ramp = "step"
 )
 
 // LoadPattern is how many users are active, and when. Without phases all
 // users start at once, and the load is over when all sessions are.
 type LoadPattern struct {
-	Type    PatternType `yaml:"type" enum:"ramp-up|steady|sustained|spike|wave|step|custom" doc:"Decides how phases without a rampStrategy begin: linear for ramp-up, wave and custom, at once for the others. Left out: steady without phases, custom with them."`
+	Type    PatternType `yaml:"type" enum:"ramp-up|steady|sustained|spike|wave|step|custom" doc:"Decides how phases without a rampStrategy begin: linear for ramp-up and custom, smooth for wave, at once for the others. Under sustained, a user who has finished is replaced. Left out: steady without phases, custom with them."`
 	Phases  []Phase     `yaml:"phases" doc:"What happens one after the other."`
+	Repeat  int         `yaml:"repeat" default:"1" min:"1" max:"100" doc:"How often the phases are run, from the first to the last that counts for the verdict; those before and after are run once. An extension of ours."`
 	Arrival Arrival     `yaml:"arrival" doc:"What makes a request begin."`
 }
 
@@ -266,7 +271,9 @@ type Phase struct {
 	Name         string        `yaml:"name" doc:"Labels the phase in records and reports; phase-1, phase-2 … if it is left out."`
 	Duration     time.Duration `yaml:"duration" required:"true" above:"0" doc:"How long it lasts."`
 	Users        UserCount     `yaml:"targetActiveUsers" default:"all" doc:"How many users are active at its end: a number, or all."`
-	RampStrategy Ramp          `yaml:"rampStrategy" enum:"linear|exponential|step|=none" doc:"How the number moves there from the phase before; none is at once."`
+	TargetRate   *float64      `yaml:"targetRate" min:"0" max:"1000000" doc:"How many requests arrive per second at its end, under open load. Left out, arrival.rate, or less by as much as targetActiveUsers is less than in the phase with the most. An extension of ours."`
+	RampStrategy Ramp          `yaml:"rampStrategy" enum:"linear|exponential|smooth|step|=none" doc:"How the number moves there from the phase before; none is at once."`
+	Steps        int           `yaml:"steps" min:"1" max:"1000" doc:"How many steps there are, if rampStrategy is step; 5 if left out. An extension of ours."`
 	Measure      bool          `yaml:"measure" doc:"Whether it counts for the verdict: true, except for phases named warm-up or cool-down. An extension of ours."`
 }
 
@@ -291,7 +298,7 @@ const (
 // Arrival is what makes a request begin.
 type Arrival struct {
 	Model   ArrivalModel `yaml:"model" default:"closed" enum:"closed|open" doc:"closed: a user asks again when it has its answer; open: requests arrive at a rate, whatever the answers do."`
-	Rate    float64      `yaml:"rate" above:"0" max:"1000000" doc:"Requests per second, if open."`
+	Rate    float64      `yaml:"rate" above:"0" max:"1000000" doc:"Requests per second, if open: of all organizations without an arrivalRate of their own together."`
 	Process Process      `yaml:"process" default:"poisson" enum:"constant|poisson" doc:"How they arrive, if open."`
 }
 
@@ -522,7 +529,7 @@ type Limits struct {
 	MaxRequests          int64         `yaml:"maxRequests" min:"1" doc:"How many requests are sent."`
 	MaxRequestsPerUser   int64         `yaml:"maxRequestsPerUser" min:"1" doc:"How many requests a user sends."`
 	MaxRequestsPerSecond float64       `yaml:"maxRequestsPerSecond" above:"0" doc:"How many requests are sent in a second."`
-	MaxConcurrentReqs    int           `yaml:"maxConcurrentReqs" min:"1" max:"10000000" doc:"How many requests are under way at once."`
+	MaxConcurrentReqs    int           `yaml:"maxConcurrentReqs" min:"1" max:"10000000" doc:"How many requests are under way at once. Under open load, what arrives when so many are is dropped and counted; 10000 if left out."`
 }
 
 // Cleanup is what happens after a run.

@@ -76,19 +76,22 @@ type Target struct {
 // Headline are the numbers people ask for first, over the measured requests.
 // A latency is nil when nothing was measured: unknown is not zero.
 type Headline struct {
-	RequestsPerSecond float64    `json:"requestsPerSecond"`
-	GoodputPerSecond  float64    `json:"goodputPerSecond"` // successes within the objectives
-	TokensPerSecond   float64    `json:"tokensPerSecond"`  // completion tokens
-	ErrorRate         float64    `json:"errorRate"`
-	Requests          uint64     `json:"requests"` // all, warm-up included
-	CostMicroUSD      int64      `json:"costMicroUSD"`
-	MaxUsers          int        `json:"maxUsers"`
-	E2E               *Quantiles `json:"e2e,omitempty"`
-	TTFT              *Quantiles `json:"ttft,omitempty"`
-	ITL               *Quantiles `json:"itl,omitempty"`
-	TPOT              *Quantiles `json:"tpot,omitempty"`
-	Connect           *Quantiles `json:"connect,omitempty"`
-	SendLag           *Quantiles `json:"sendLag,omitempty"`
+	RequestsPerSecond float64 `json:"requestsPerSecond"`
+	GoodputPerSecond  float64 `json:"goodputPerSecond"` // successes within the objectives
+	TokensPerSecond   float64 `json:"tokensPerSecond"`  // completion tokens
+	ErrorRate         float64 `json:"errorRate"`
+	Requests          uint64  `json:"requests"` // all, warm-up included
+	CostMicroUSD      int64   `json:"costMicroUSD"`
+	// MaxUsers is the most users at a time; under open load, of requests under way.
+	MaxUsers int `json:"maxUsers"`
+	// Arrivals are those of the measured phases; nil under closed load.
+	Arrivals *ArrivalRates `json:"arrivals,omitempty"`
+	E2E      *Quantiles    `json:"e2e,omitempty"`
+	TTFT     *Quantiles    `json:"ttft,omitempty"`
+	ITL      *Quantiles    `json:"itl,omitempty"`
+	TPOT     *Quantiles    `json:"tpot,omitempty"`
+	Connect  *Quantiles    `json:"connect,omitempty"`
+	SendLag  *Quantiles    `json:"sendLag,omitempty"`
 }
 
 // Quantiles of one latency.
@@ -110,6 +113,22 @@ type Phase struct {
 	End         time.Duration `json:"endNs"`
 	Measured    bool          `json:"measured"`
 	TargetUsers int           `json:"targetUsers"`
+	// Arrivals is nil under closed load.
+	Arrivals *Arrivals `json:"arrivals,omitempty"`
+}
+
+// Arrivals is open load as it was meant and as it was made: of Intended
+// requests, Dropped could not start, since too many others were under way.
+type Arrivals struct {
+	Intended uint64 `json:"intended"`
+	Dropped  uint64 `json:"dropped"`
+}
+
+// ArrivalRates are arrivals, and per second.
+type ArrivalRates struct {
+	Arrivals
+	IntendedPerSecond  float64 `json:"intendedPerSecond"`
+	DeliveredPerSecond float64 `json:"deliveredPerSecond"`
 }
 
 // Org is one tenant of the run.

@@ -109,6 +109,12 @@ func (p page) load(t *trail, s Snapshot, r recent) []string {
 	if s.TargetUsers > 0 {
 		users += fmt.Sprintf(" of %d", s.TargetUsers)
 	}
+	if s.Open != nil {
+		users = label("in flight") + human.Count(uint64(max(0, s.Users))) + p.Dim("  at ") + human.Rate(s.Open.Rate) + p.Dim(" arrivals/s")
+		if n := s.Open.Dropped; n > 0 {
+			users = p.spread(users, p.Warn(fmt.Sprintf("%s of %s arrivals dropped", human.Count(n), human.Count(s.Open.Arrivals))))
+		}
+	}
 	tokens := label("tokens/s") + human.Rate(r.tokens)
 
 	cost := label("cost") + spent(s)

@@ -56,6 +56,26 @@ func creating() *trail {
 	return t
 }
 
+func open() *trail {
+	t := unknownRun()
+	s := t.now()
+	s.Users, s.Open = 1234, &Open{Rate: 99.5, Arrivals: 2000, Dropped: 17}
+	t.add(21*time.Second, s)
+	return t
+}
+
+func TestOpenLoad(t *testing.T) {
+	frame := ansi.Strip(page{width: 80, height: 30}.draw(open()))
+	for _, want := range []string{"in flight 1,234  at 99.5 arrivals/s", "17 of 2,000 arrivals dropped"} {
+		if !strings.Contains(frame, want) {
+			t.Errorf("the frame does not say %q:\n%s", want, frame)
+		}
+	}
+	if l := line(open()); !strings.Contains(l, " in_flight=1234 arrivals/s=99.5 dropped=17 ") {
+		t.Errorf("the line says nothing of open load: %s", l)
+	}
+}
+
 func TestFrameGolden(t *testing.T) {
 	late := sampleTrail(280 * time.Second)
 	for _, width := range []int{40, 80, 120} {

@@ -66,7 +66,8 @@ func stateOf(s Snapshot) string {
 }
 
 // line is the trail's latest moment as key=value pairs, always all of them and
-// in the same order; what has spaces is quoted.
+// in the same order, except that open load has in_flight, arrivals/s and
+// dropped in place of users; what has spaces is quoted.
 func line(t *trail) string {
 	s, r := t.now(), t.recent()
 	var b strings.Builder
@@ -98,7 +99,13 @@ func line(t *trail) string {
 		phase += fmt.Sprintf("(%d/%d)", s.PhaseIndex+1, s.Phases)
 	}
 	pair("phase", phase)
-	pair("users", fmt.Sprintf("%d/%d", s.Users, s.TargetUsers))
+	if s.Open == nil {
+		pair("users", fmt.Sprintf("%d/%d", s.Users, s.TargetUsers))
+	} else {
+		pair("in_flight", strconv.Itoa(s.Users))
+		pair("arrivals/s", number(s.Open.Rate))
+		pair("dropped", strconv.FormatUint(s.Open.Dropped, 10))
+	}
 	pair("requests", strconv.FormatUint(s.Totals.Requests, 10))
 	pair("req/s", number(r.requests))
 	pair("tokens/s", number(r.tokens))

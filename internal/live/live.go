@@ -37,7 +37,10 @@ type Snapshot struct {
 	Phase              string
 	PhaseIndex, Phases int
 
+	// Users are at work; under open load, requests under way.
 	Users, TargetUsers int
+	// Open is nil under closed load.
+	Open *Open
 
 	Totals stats.Totals
 	// Latency is of the measured requests so far; nil if there are none. It
@@ -49,6 +52,13 @@ type Snapshot struct {
 	CostLimitMicroUSD int64
 	// Warnings are all so far, in order; each is printed once, and stays.
 	Warnings []string
+}
+
+// Open is what there is to know of open load: the arrivals per second that are
+// wanted at the moment, how many were due, and how many could not start.
+type Open struct {
+	Rate              float64
+	Arrivals, Dropped uint64
 }
 
 // Options of [Run].

@@ -355,9 +355,13 @@ func (p *page) addTime(b *export.Bundle, t *stats.Timeline, all *stats.Group) {
 	add(f, timeChart{Unit: "tok/s", Style: "stack", Series: []series{{"tokens", "tokens", o.tokens}}}, f.Empty == "")
 
 	f = figure{ID: "active", Title: "Active users", Unit: "highest in each interval", Empty: "Nobody counted the users."}
+	users, user := "users", "user"
+	if b.Headline.Arrivals != nil {
+		f.Title, f.Empty, users, user = "Requests under way", "Nobody counted them.", "requests", "request"
+	}
 	top, i := o.users.peak()
 	if !math.IsNaN(top) {
-		f.Alt = fmt.Sprintf("Up to %s, first at %s.", human.Plural(int(top), "user"), at(i))
+		f.Alt = fmt.Sprintf("Up to %s, first at %s.", human.Plural(int(top), user), at(i))
 		for _, ph := range b.Phases {
 			if !ph.Measured {
 				f.Alt += " Hatched phases are not measured."
@@ -365,7 +369,7 @@ func (p *page) addTime(b *export.Bundle, t *stats.Timeline, all *stats.Group) {
 			}
 		}
 	}
-	add(f, timeChart{Unit: "users", Style: "step", Series: []series{{"users", "active", o.users}}}, !math.IsNaN(top))
+	add(f, timeChart{Unit: users, Style: "step", Series: []series{{"users", "active", o.users}}}, !math.IsNaN(top))
 
 	f = figure{ID: "errors-over-time", Title: "Errors", Unit: "share of answered requests", Empty: "No request failed or was refused."}
 	if !requests {

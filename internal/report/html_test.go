@@ -82,6 +82,23 @@ func (d document) id(id string) *html.Node {
 // text is what is to be read on the page.
 func (d document) text() string { return textOf(d.root) }
 
+func TestOpenLoadInHTML(t *testing.T) {
+	var out bytes.Buffer
+	if err := report.HTML(&out, openLoad()); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := html.Parse(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(textOf(doc)), " ")
+	for _, want := range []string{"Arrivals 83.1 /s", "of 83.3/s intended, 30 of 10,000 dropped", "In flight", "Requests under way", "Arrivals Dropped", "5,000 20"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report does not say %q", want)
+		}
+	}
+}
+
 func textOf(n *html.Node) string {
 	var b strings.Builder
 	var walk func(*html.Node)

@@ -287,7 +287,16 @@ func (p *page) addTiles(b *export.Bundle, all *stats.Group, s *stats.Summary) {
 	if n := len(s.Rollup(stats.ByOrg)); n > 0 {
 		sub = "most at once, in " + human.Plural(n, "organization")
 	}
-	add("Users", known(h.MaxUsers > 0, human.Count(uint64(max(0, h.MaxUsers)))), "", sub)
+	users := "Users"
+	if a := h.Arrivals; a != nil {
+		dropped := "none dropped"
+		if a.Dropped > 0 {
+			dropped = human.Count(a.Dropped) + " of " + human.Count(a.Intended) + " dropped"
+		}
+		add("Arrivals", significant(a.DeliveredPerSecond), "/s", "of "+significant(a.IntendedPerSecond)+"/s intended, "+dropped)
+		users = "In flight"
+	}
+	add(users, known(h.MaxUsers > 0, human.Count(uint64(max(0, h.MaxUsers)))), "", sub)
 
 	quantiles := func(label string, l *stats.Histogram, empty string) {
 		if l.Count() == 0 {

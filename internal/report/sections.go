@@ -273,6 +273,10 @@ func (p *page) addSlices(b *export.Bundle, s *stats.Summary) {
 			numberOf("Requests", ""), numberOf("Requests/s", ""), numberOf("Errors", "refused and failed, of the answered"), numberOf("TTFT p95", ""), numberOf("E2E p95", "")},
 		Note: "Latencies are kept of measured phases only.",
 	}
+	open := export.SumArrivals(b.Phases) != nil
+	if open {
+		p.Phases.Columns = slices.Replace(p.Phases.Columns, 4, 5, numberOf("Arrivals", "requests that were due"), numberOf("Dropped", "of these, could not start"))
+	}
 	for _, ph := range b.Phases {
 		g := groups[ph.Name]
 		if g == nil {
@@ -282,11 +286,19 @@ func (p *page) addSlices(b *export.Bundle, s *stats.Summary) {
 		if ph.Measured {
 			measured = cell{Text: "yes"}
 		}
-		p.Phases.Rows = append(p.Phases.Rows, []cell{
+		row := []cell{
 			text(ph.Name), measured, number(human.Clock(ph.Start), float64(ph.Start)), spanned(ph.End - ph.Start), counted(uint64(max(0, ph.TargetUsers))),
 			counted(g.All.Requests), perSecond(g.All.Requests, ph.End-ph.Start), errorRate(g.All),
 			percentile(&g.Latency.TTFT, 0.95), percentile(&g.Latency.E2E, 0.95),
-		})
+		}
+		if open {
+			a := ph.Arrivals
+			if a == nil {
+				a = &export.Arrivals{}
+			}
+			row = slices.Replace(row, 4, 5, counted(a.Intended), counted(a.Dropped))
+		}
+		p.Phases.Rows = append(p.Phases.Rows, row)
 	}
 }
 

@@ -195,6 +195,9 @@ func (t *terminal) load() {
 		{"errors", known(m.Answered() > 0, human.Percent(h.ErrorRate))},
 		{"tokens/s", known(ran && m.UsageUnknown < m.Succeeded, human.Rate(h.TokensPerSecond))},
 	}
+	if h.Arrivals != nil {
+		cells[3][0] = "in flight"
+	}
 	remark := ""
 	if all := t.overall.All.Requests; all > m.Requests {
 		remark = "not in the rates: " + human.Count(all-m.Requests) + " of pre-flight, warm-up and cool-down"
@@ -210,6 +213,13 @@ func (t *terminal) load() {
 			s += "  " + t.Dim(human.Left(c[0], 9)) + human.Right(c[1], 8)
 		}
 		t.line(s)
+	}
+	if a := h.Arrivals; a != nil {
+		ink, dropped := t.Dim, "none dropped"
+		if a.Dropped > 0 {
+			ink, dropped = t.Warn, human.Count(a.Dropped)+" of "+human.Count(a.Intended)+" dropped"
+		}
+		t.text("  ", "open load: "+human.Rate(a.DeliveredPerSecond)+" arrivals/s delivered of "+human.Rate(a.IntendedPerSecond)+" intended, "+dropped, ink)
 	}
 }
 

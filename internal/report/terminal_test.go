@@ -37,6 +37,7 @@ var terminalCases = []struct {
 	{"narrow", report.TerminalOptions{Width: 60}, troubled},
 	{"many", report.TerminalOptions{}, crowded},
 	{"unknown", report.TerminalOptions{Width: 80}, unpriced},
+	{"open", report.TerminalOptions{Width: 80}, openLoad},
 	{"broken", report.TerminalOptions{Width: 80}, func() *export.Bundle {
 		return &export.Bundle{
 			Run:       export.Run{ID: "r1", Scenario: "tenants-chat"},
@@ -49,6 +50,17 @@ var terminalCases = []struct {
 
 func quiet() *export.Bundle {
 	return reporttest.Load{Orgs: []string{"acme"}, Users: 6, Scale: 0.5, Streams: 1}.Bundle()
+}
+
+func openLoad() *export.Bundle {
+	b := quiet()
+	for i := range b.Phases {
+		b.Phases[i].TargetUsers = 0
+		b.Phases[i].Arrivals = &export.Arrivals{Intended: 5000, Dropped: uint64(10 * i)}
+	}
+	b.Headline.Arrivals = export.MeasuredArrivals(b.Phases)
+	b.Verdict.Reasons = append(b.Verdict.Reasons, "under less load than was asked for: 60 of 20000 arrivals (0.30%) could not start")
+	return b
 }
 
 func crowded() *export.Bundle {

@@ -83,6 +83,9 @@ type Input struct {
 	Interrupted bool
 	// Broken is why the run could not be carried out; empty if it could.
 	Broken string
+	// Arrivals is how many requests were due under open load, and Dropped how
+	// many of these were never sent. They weaken a verdict and do not make it.
+	Arrivals, Dropped uint64
 }
 
 // Judge returns the verdict. The order of gravity is broken, interrupted,
@@ -151,6 +154,10 @@ func Judge(in Input) Verdict {
 			v.Reasons = append(v.Reasons, fmt.Sprintf("the scenario sets no thresholds; %d of %d requests succeeded",
 				overall.Measured.Succeeded, overall.Measured.Answered()))
 		}
+	}
+	if in.Dropped > 0 {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("under less load than was asked for: %d of %d arrivals (%s) could not start",
+			in.Dropped, in.Arrivals, percent(float64(in.Dropped)/float64(in.Arrivals))))
 	}
 	return v
 }

@@ -98,6 +98,16 @@ func TestABrokenRunJudgesNothingItDidNotMeasure(t *testing.T) {
 	}
 }
 
+func TestDroppedArrivalsAreSaid(t *testing.T) {
+	g := &stats.Group{}
+	g.All.Requests, g.All.Succeeded = 90, 90
+	g.Measured = g.All
+	v := Judge(Input{Overall: g, Arrivals: 100, Dropped: 10})
+	if v.Status != Passed || len(v.Reasons) != 2 || v.Reasons[1] != "under less load than was asked for: 10 of 100 arrivals (10.00%) could not start" {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestQuantileName(t *testing.T) {
 	for q, want := range map[float64]string{0: "mean", 0.5: "p50", 0.9: "p90", 0.95: "p95", 0.999: "p99.9", 0.9999: "p99.99", 1: "p100"} {
 		if got := QuantileName(q); got != want {

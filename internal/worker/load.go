@@ -32,18 +32,22 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	}
 	defer w.alarm.Close()
 	pattern := w.job.pattern(len(users))
-	if peak := pattern.Peak(); peak > len(users) {
-		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, len(users))
-	}
-	fleet, err := simulator.New(simulator.Options{
-		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Pattern: pattern, Asker: w.stack(client, w.collector), Epoch: epoch, Alarm: w.alarm,
+	options := simulator.Options{
+		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Scripts: w.job.scripts(),
+		Pattern: pattern, Replace: w.job.replace, Asker: w.stack(client, w.collector), Epoch: epoch, Alarm: w.alarm,
 		Watch: simulator.Watch{Tick: func(t simulator.Tick) {
 			w.collector.Observe(t.Offset, t.Active, t.Phase)
 			w.mu.Lock()
 			w.tick = t
 			w.mu.Unlock()
 		}},
-	})
+	}
+	if w.job.open != nil {
+		options.Open, options.MaxInFlight = w.job.streams(users, w.Worker, w.Workers), w.job.open.maxInFlight
+	} else if peak := pattern.Peak(); peak > len(users) {
+		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, len(users))
+	}
+	fleet, err := simulator.New(options)
 	if err != nil {
 		return err
 	}
@@ -105,13 +109,21 @@ func (w *Worker) watchLimits(ctx context.Context, fleet *simulator.Fleet, epoch 
 func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 	b.Run.Duration = time.Since(b.Run.Started)
 	for _, p := range fleet.Phases() {
-		b.Phases = append(b.Phases, export.Phase{Name: p.Name, Start: p.Start, End: p.End, Measured: p.Measured, TargetUsers: p.Target})
+		phase := export.Phase{Name: p.Name, Start: p.Start, End: p.End, Measured: p.Measured, TargetUsers: p.Target}
+		if w.job.open != nil {
+			phase.TargetUsers = 0
+			phase.Arrivals = &export.Arrivals{Intended: p.Arrivals, Dropped: p.Dropped}
+		}
+		b.Phases = append(b.Phases, phase)
 		if p.Measured {
 			b.Run.MeasuredDuration += p.End - p.Start
 		}
 		if p.Wanted > 0 && p.Active*10 < p.Wanted*9 {
 			w.warn("phase %s wanted %d active users and never had more than %d: the load was less than asked for", p.Name, p.Wanted, p.Active)
 		}
+	}
+	if sum := export.SumArrivals(b.Phases); sum != nil && sum.Dropped > 0 {
+		w.warn("%d of %d arrivals could not start, since as many requests were under way as are allowed: the load was less than asked for, and the latency of what was dropped is in no number", sum.Dropped, sum.Intended)
 	}
 	if shed := fleet.Shed(); shed > 0 {
 		w.warn("%d questions were held back while the platform was down (circuit breaker): they are no requests and in no number", shed)
@@ -131,6 +143,9 @@ func (w *Worker) Snapshot() live.Snapshot {
 	s.Elapsed = time.Since(epoch)
 	s.Phase, s.Users, s.TargetUsers = tick.Phase, tick.Active, tick.Wanted
 	s.PhaseIndex = max(0, len(fleet.Phases())-1)
+	if w.job.open != nil {
+		s.Open = &live.Open{Rate: tick.Rate, Arrivals: tick.Arrivals, Dropped: tick.Dropped}
+	}
 	group := w.collector.Overall()
 	s.Totals, s.Latency, s.Errors = group.All, &group.Latency, group.Errors
 	return s

@@ -22,6 +22,10 @@ func (w *Worker) stack(client *platform.Client, sums record.Sink) simulator.Aske
 		sink = append(sink, record.SinkFunc(w.logRequest))
 	}
 	recorder := &simulator.Recorder{Asker: simulator.Direct{Client: client}, Sink: sink, Prices: w.job.prices, Now: client.Now}
+	if w.job.open != nil {
+		// Open load does not stop because the platform does.
+		return &simulator.Retry{Asker: recorder, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
+	}
 	breaker := simulator.NewBreaker(recorder, simulator.BreakerOptions{Changed: w.breakerChanged})
 	return &simulator.Retry{Asker: breaker, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
 }

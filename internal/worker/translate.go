@@ -44,15 +44,33 @@ type job struct {
 	router  platform.Connection
 	prices  platform.Prices
 	script  simulator.Script
+	special map[int]special // what single orgs do differently, by index
 	retry   simulator.RetryPolicy
 	phases  loadpattern.Phases // none: all users, until they have finished
 	all     []int              // phases whose target is all users
+	replace bool               // users who have finished are replaced
+	open    *open              // nil: closed load
 	planned time.Duration      // how long the load is meant to take; 0 if nobody knows
 
 	thresholds []verdict.Threshold
 	objective  stats.Objective
 	limits     limits.Limits
 	dryRun     bool
+}
+
+// special is what an organization does differently; what is nil is as for all.
+type special struct {
+	think  *simulator.Number
+	models []simulator.Model
+	rate   float64 // of arrivals under open load; 0 if it shares in the general one
+}
+
+// open is open load.
+type open struct {
+	process     loadpattern.Process
+	rate        float64    // arrivals per second
+	rates       []*float64 // of each phase; nil: as its users are to those of the others
+	maxInFlight int
 }
 
 // translate is the one place where the scenario's words become ours.
@@ -207,20 +225,39 @@ func codes(statuses []int) simulator.Codes {
 	return out
 }
 
-// load translates the phases.
+// load translates the phases, and what single organizations do differently.
 func (j *job) load(spec *config.Spec) {
+	j.replace = spec.LoadPattern.Type == config.Sustained
+	if a := spec.LoadPattern.Arrival; a.Model == config.Open {
+		j.open = &open{process: loadpattern.Process(a.Process), rate: a.Rate, maxInFlight: spec.Limits.MaxConcurrentReqs}
+	}
+	j.special = map[int]special{}
+	for _, o := range spec.Organizations.Overrides {
+		if !j.createTenants {
+			break // the scenario's organizations are not those who bring their keys
+		}
+		s := special{rate: o.ArrivalRate, models: models(o.Models)}
+		if o.ThinkTime != nil {
+			n := think(*o.ThinkTime)
+			s.think = &n
+		}
+		j.special[o.Index] = s
+	}
 	taken := map[string]bool{PreFlight: true} // whatever is told by phase goes by its name
-	for i, p := range spec.LoadPattern.Phases {
+	for i, p := range spec.LoadPattern.Sequence() {
 		name := p.Name
 		for n := 2; taken[name]; n++ {
 			name = fmt.Sprintf("%s (%d)", p.Name, n)
 		}
 		taken[name] = true
+		if j.open != nil {
+			j.open.rates = append(j.open.rates, p.TargetRate)
+		}
 		if p.Users == config.AllUsers {
 			j.all = append(j.all, i)
 		}
 		j.phases = append(j.phases, loadpattern.Phase{
-			Name: name, Duration: p.Duration, Target: max(0, int(p.Users)), Ramp: loadpattern.Ramp(p.RampStrategy), Measure: p.Measure,
+			Name: name, Duration: p.Duration, Target: max(0, int(p.Users)), Ramp: loadpattern.Ramp(p.RampStrategy), Steps: p.Steps, Measure: p.Measure,
 		})
 		j.planned += p.Duration
 	}
@@ -243,7 +280,74 @@ func (j *job) pattern(users int) loadpattern.Pattern {
 	for _, i := range j.all {
 		j.phases[i].Target = users
 	}
+	if j.open != nil {
+		j.open.scale(j.phases)
+	}
 	return j.phases
+}
+
+// scale gives every phase its rate: its own, or the general one in proportion
+// to the number of users.
+func (o *open) scale(phases loadpattern.Phases) {
+	most := max(1, phases.Peak())
+	for i := range phases {
+		phases[i].Rate = o.rate * float64(phases[i].Target) / float64(most)
+		if own := o.rates[i]; own != nil {
+			phases[i].Rate = *own
+		}
+	}
+}
+
+// streams are the arrivals of one worker's users; pattern must have been
+// called. The general rate is split by users, and an organization's own goes
+// where it is.
+func (j *job) streams(users []simulator.Identity, worker, workers int) (streams []simulator.Stream) {
+	arrivals := loadpattern.Arrivals{Phases: j.phases, Process: j.open.process}
+	shares := func(org int) bool { return j.special[org].rate == 0 }
+	mine, own := 0, map[int]bool{}
+	for _, u := range users {
+		if shares(u.OrgIndex) {
+			mine++
+		} else if !own[u.OrgIndex] {
+			own[u.OrgIndex] = true
+			of := arrivals
+			of.Share = j.special[u.OrgIndex].rate / j.open.rate
+			streams = append(streams, simulator.Stream{Org: u.OrgIndex, Arrivals: of})
+		}
+	}
+	if mine == 0 {
+		return streams
+	}
+	if workers > 1 {
+		arrivals.Share, arrivals.Lead = 1/float64(workers), float64(worker)/float64(workers)
+		if j.createTenants {
+			all := 0
+			for _, o := range plan.Make(j.plan) {
+				if shares(o.Index) {
+					all += len(o.Users)
+				}
+			}
+			arrivals.Share = float64(mine) / float64(max(mine, all))
+		}
+	}
+	return append(streams, simulator.Stream{Arrivals: arrivals})
+}
+
+// scripts are those of the organizations that differ; pre-flight has settled
+// what they have in common.
+func (j *job) scripts() map[int]simulator.Script {
+	scripts := map[int]simulator.Script{}
+	for org, s := range j.special {
+		script := j.script
+		if s.think != nil {
+			script.Think = *s.think
+		}
+		if s.models != nil {
+			script.Models, script.SimpleModels, script.ComplexModels = s.models, nil, nil
+		}
+		scripts[org] = script
+	}
+	return scripts
 }
 
 // judgement translates what the platform promised.
@@ -279,11 +383,7 @@ func script(spec *config.Spec, allAtOnce bool) (simulator.Script, error) {
 			Min: b.QuestionsPerSession.Min, Max: b.QuestionsPerSession.Max,
 			Distribution: simulator.Distribution(b.QuestionsPerSession.Distribution),
 		},
-		Think: simulator.Number{
-			Base: b.ThinkTime.Base.Seconds(), Variance: b.ThinkTime.Variance.Seconds(),
-			Min: b.ThinkTime.Min.Seconds(), Max: b.ThinkTime.Max.Seconds(),
-			Distribution: simulator.Distribution(b.ThinkTime.Distribution),
-		},
+		Think:          think(b.ThinkTime),
 		Stagger:        allAtOnce,
 		MultiTurn:      b.Conversation.MultiTurnProbability,
 		Turns:          simulator.Count{Min: b.Conversation.Turns.Min, Max: b.Conversation.Turns.Max},
@@ -305,9 +405,7 @@ func script(spec *config.Spec, allAtOnce bool) (simulator.Script, error) {
 		n := number(*b.Temperature)
 		s.Temperature = &n
 	}
-	for _, m := range b.ModelPreferences {
-		s.Models = append(s.Models, simulator.Model{Name: m.Model, Weight: m.Weight})
-	}
+	s.Models = models(b.ModelPreferences)
 	if spec.CacheSalt.Enabled {
 		s.Salt = simulator.Salt{Strategy: simulator.SaltStrategy(spec.CacheSalt.Strategy), Custom: spec.CacheSalt.CustomValue}
 	}
@@ -330,6 +428,20 @@ func script(spec *config.Spec, allAtOnce bool) (simulator.Script, error) {
 	var err error
 	s.Source, err = questions.New(weights, templates...)
 	return s, err
+}
+
+func think(t config.ThinkTime) simulator.Number {
+	return simulator.Number{
+		Base: t.Base.Seconds(), Variance: t.Variance.Seconds(), Min: t.Min.Seconds(), Max: t.Max.Seconds(),
+		Distribution: simulator.Distribution(t.Distribution),
+	}
+}
+
+func models(preferences []config.ModelWeight) (out []simulator.Model) {
+	for _, m := range preferences {
+		out = append(out, simulator.Model{Name: m.Model, Weight: m.Weight})
+	}
+	return out
 }
 
 func number(s config.Spread) simulator.Number {

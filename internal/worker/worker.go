@@ -154,6 +154,7 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 func (w *Worker) conclude(b *export.Bundle) {
 	b.Summary = w.collector.Summary()
 	b.Headline = export.NewHeadline(b.Summary, b.Run.MeasuredDuration)
+	b.Headline.Arrivals = export.MeasuredArrivals(b.Phases)
 	if detail := unenforced(b.Orgs, b.Summary.Rollup(stats.ByOrg)); detail != "" {
 		w.find("budgets are not enforced", "%s", detail)
 	}
@@ -167,6 +168,9 @@ func (w *Worker) conclude(b *export.Bundle) {
 		if g.Key.Stream {
 			in.Streams = g
 		}
+	}
+	if sum := export.SumArrivals(b.Phases); sum != nil {
+		in.Arrivals, in.Dropped = sum.Intended, sum.Dropped
 	}
 	switch b.Stop.Reason {
 	case "limit":

@@ -455,3 +455,85 @@ func TestOneFailureDoesNotEndStreaming(t *testing.T) {
 		t.Errorf("%d of %d requests streamed; findings %+v", all.Measured.Streams, all.All.Requests, b.Findings)
 	}
 }
+
+func TestOpenLoad(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	b := run(t, targets(p)+`
+  organizations: {count: 2, overrides: [{index: 2, models: [{model: sim-medium}], arrivalRate: 80}]}
+  users: {perOrg: {min: 2, max: 2}}
+  userBehavior: {maxTokensPerRequest: {base: 8}, modelPreferences: [{model: sim-small}]}
+  loadPattern:
+    type: steady
+    arrival: {model: open, rate: 40, process: constant}
+    phases:
+      - {name: warm-up, duration: 500ms, targetRate: 20}
+      - {name: open, duration: 1s}
+`)
+	agree(t, p, b.Summary.Overall().All)
+	a := b.Headline.Arrivals
+	if a == nil || a.Intended != 120 || a.Dropped != 0 || a.IntendedPerSecond != 120 || a.DeliveredPerSecond != 120 {
+		t.Errorf("headline %+v, want 120 arrivals in a second", a)
+	}
+	if w := b.Phases[0].Arrivals; w == nil || w.Intended != 30 {
+		t.Errorf("warm-up %+v, want 30 arrivals: half the rate, half the time", w)
+	}
+	got := map[string]uint64{}
+	for _, g := range b.Summary.Rollup(func(k stats.Key) stats.Key { return stats.Key{Org: k.Org, Model: k.Model, Phase: k.Phase} }) {
+		got[g.Key.Phase+" "+g.Key.Org+" "+g.Key.Model] = g.All.Requests
+	}
+	if got["open loadtest-org-1 sim-small"] != 40 || got["open loadtest-org-2 sim-medium"] != 80 || got["warm-up loadtest-org-2 sim-medium"] != 20 {
+		t.Errorf("requests by phase, org and model: %v", got)
+	}
+}
+
+func TestWhatOpenLoadCannotStart(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	w := prepare(t, targets(p)+`
+  userBehavior: {maxTokensPerRequest: {base: 8}, modelPreferences: [{model: sim-small}]}
+  limits: {maxConcurrentReqs: 2}
+  loadPattern: {type: steady, arrival: {model: open, rate: 2000}, phases: [{name: open, duration: 500ms}]}
+`)
+	b, err := w.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	agree(t, p, b.Summary.Overall().All)
+	a := b.Headline.Arrivals
+	if a.Dropped == 0 || a.Intended-a.Dropped+1 != b.Headline.Requests { // and the pre-flight
+		t.Errorf("%+v of %d requests", a, b.Headline.Requests)
+	}
+	for what, said := range map[string][]string{"warnings": b.Warnings, "verdict": b.Verdict.Reasons} {
+		if !strings.Contains(strings.Join(said, "\n"), fmt.Sprintf("%d of %d arrivals", a.Dropped, a.Intended)) {
+			t.Errorf("the %s do not mention them: %q", what, said)
+		}
+	}
+}
+
+func TestAnOrgThatDiffers(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	b := run(t, targets(p)+`
+  organizations: {count: 2, overrides: [{index: 2, users: {perOrg: {min: 3, max: 3}}, models: [{model: sim-medium}], thinkTimeSeconds: {min: 0, max: 0.001}}]}
+  users: {perOrg: {min: 1, max: 1}}
+  userBehavior: {questionsPerSession: {min: 4, max: 4}, thinkTimeSeconds: {base: 0.2}, maxTokensPerRequest: {base: 8}, modelPreferences: [{model: sim-small}]}
+  loadPattern: {type: sustained, phases: [{name: hold, duration: 1s}]}
+  looping: {enabled: true, maxLoops: 1}
+`)
+	agree(t, p, b.Summary.Overall().All)
+	got := map[string]uint64{}
+	for _, g := range b.Summary.Rollup(stats.ByOrg) {
+		got[g.Key.Org] = g.All.Requests
+	}
+	// Three users who hardly think ask many times what one who does can ask.
+	if quiet, loud := got["loadtest-org-1"], got["loadtest-org-2"]; quiet == 0 || quiet > 10 || loud < 3*quiet {
+		t.Errorf("requests by org: %v", got)
+	}
+	for _, g := range b.Summary.Rollup(func(k stats.Key) stats.Key { return stats.Key{Org: k.Org, Model: k.Model} }) {
+		if g.Key.Org == "loadtest-org-2" && g.Key.Model != "sim-medium" {
+			t.Errorf("%s asked %s", g.Key.Org, g.Key.Model)
+		}
+	}
+	// One loop each would be 16 questions; sustained load sends them again.
+	if b.Headline.MaxUsers != 4 || b.Stop.Reason != "completed" || b.Run.MeasuredDuration != time.Second {
+		t.Errorf("%d users, %+v, %v measured", b.Headline.MaxUsers, b.Stop, b.Run.MeasuredDuration)
+	}
+}
