@@ -10,7 +10,10 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -70,9 +73,20 @@ spec:
 }
 
 // undisturbed holds a measurement to a bar that whatever else the machine does
-// can only make it miss: it has three tries.
+// can only make it miss: it has three tries and, where the system lets it, goes
+// before everything else, as in truthCommand.
 func undisturbed(t *testing.T, measure func(t *testing.T) error) {
 	t.Helper()
+	schedule := func(policy, priority string) error {
+		return exec.CommandContext(context.Background(), "chrt", "--all-tasks", policy, "--pid", priority, strconv.Itoa(os.Getpid())).Run() //nolint:gosec // fixed words
+	}
+	if schedule("--rr", "1") == nil {
+		t.Cleanup(func() {
+			if err := schedule("--other", "0"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 	var err error
 	for range 3 {
 		if err = measure(t); err == nil {
