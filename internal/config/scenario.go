@@ -523,13 +523,13 @@ type SLO struct {
 
 // Limits end a run early. Zero and nil fields do not limit.
 type Limits struct {
-	MaxCost              MicroUSD      `yaml:"maxCostUsd" alias:"maxCostUSD" above:"0" doc:"What the run may cost, in dollars."`
-	MaxErrorRate         *float64      `yaml:"maxErrorRate" unit:"ratio" doc:"The share of requests that may fail: 0.1, or 10%."`
+	MaxCost              MicroUSD      `yaml:"maxCostUsd" alias:"maxCostUSD" above:"0" doc:"What the run may cost, in dollars; wants a price for every model, and is never exceeded."`
+	MaxErrorRate         *float64      `yaml:"maxErrorRate" unit:"ratio" doc:"The share of answers that may be errors, over the last ten seconds or the whole run: 0.1, or 10%."`
 	MaxDuration          time.Duration `yaml:"maxDuration" alias:"maxDurationSec=s" above:"0" doc:"How long the run may take; maxDurationSec counts seconds."`
 	MaxRequests          int64         `yaml:"maxRequests" min:"1" doc:"How many requests are sent."`
 	MaxRequestsPerUser   int64         `yaml:"maxRequestsPerUser" min:"1" doc:"How many requests a user sends."`
-	MaxRequestsPerSecond float64       `yaml:"maxRequestsPerSecond" above:"0" doc:"How many requests are sent in a second."`
-	MaxConcurrentReqs    int           `yaml:"maxConcurrentReqs" min:"1" max:"10000000" doc:"How many requests are under way at once. Under open load, what arrives when so many are is dropped and counted; 10000 if left out."`
+	MaxRequestsPerSecond float64       `yaml:"maxRequestsPerSecond" above:"0" doc:"How many requests are sent in a second, evenly spaced; the others wait, and the wait is counted."`
+	MaxConcurrentReqs    int           `yaml:"maxConcurrentReqs" min:"1" max:"10000000" doc:"How many requests are under way at once; the others wait, and the wait is counted. Under open load, what arrives when so many are is dropped and counted; 10000 if left out."`
 }
 
 // Cleanup is what happens after a run.

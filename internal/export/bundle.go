@@ -26,6 +26,8 @@ type Bundle struct {
 	Phases   []Phase         `json:"phases"`
 	Orgs     []Org           `json:"orgs"`
 	Stop     Stop            `json:"stop"`
+	// Throttled are the limits of our own that made requests wait.
+	Throttled []Throttle `json:"throttled,omitempty"`
 	// Bootstrap is nil when the users brought their own keys.
 	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 	Cleanup   *Cleanup   `json:"cleanup,omitempty"`
@@ -146,6 +148,15 @@ type Stop struct {
 	// Reason is completed, limit, interrupted or broken.
 	Reason string `json:"reason"`
 	Detail string `json:"detail,omitempty"`
+}
+
+// Throttle is what one limit of the scenario made requests wait for. The
+// waiting is part of their send lag and latency.
+type Throttle struct {
+	Limit    string        `json:"limit"` // maxCostUsd, maxRequestsPerSecond or maxConcurrentReqs
+	Requests int64         `json:"requests"`
+	Total    time.Duration `json:"totalNs"`
+	Longest  time.Duration `json:"longestNs"`
 }
 
 // Bootstrap is what creating the tenants took.

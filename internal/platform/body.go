@@ -47,6 +47,14 @@ func headerSafe(s string) bool {
 	return true
 }
 
+// BodySize is the length in bytes of the body that a request is sent with.
+func (q *Request) BodySize() int {
+	b := pool.Get().(*buffers)
+	defer b.release()
+	b.request = q.appendBody(b.request[:0])
+	return len(b.request)
+}
+
 // appendBody appends the JSON of a request that was checked.
 func (q *Request) appendBody(b []byte) []byte {
 	b = append(b, `{"model":`...)

@@ -61,6 +61,7 @@ type Exchange struct {
 	Chunks           int             // chunks with content
 	FirstChunkTokens int             // tokens in the first of them; estimated if the platform does not say
 	Unstreamed       bool            // a stream was asked for, and one whole document came
+	Injected         bool            // this side broke or delayed it on purpose; Do never sets it
 
 	Usage       Usage
 	UsageKnown  bool

@@ -388,6 +388,14 @@ func (p *page) addMeta(b *export.Bundle, at moments) {
 		add("Lasted", span(r.Duration), span(r.MeasuredDuration)+" of it measured")
 	}
 	add("Stopped", cmp.Or(b.Stop.Reason, human.Unknown), b.Stop.Detail)
+	if len(b.Throttled) > 0 {
+		var lines []string
+		for _, t := range b.Throttled {
+			lines = append(lines, fmt.Sprintf("%s by limits.%s, for %s together and %s at most; send lag and latency count it",
+				human.Plural(int(t.Requests), "request"), t.Limit, span(t.Total), span(t.Longest)))
+		}
+		add("Held back by us", lines...)
+	}
 	if r.Workers > 0 {
 		add("Workers", strconv.Itoa(r.Workers))
 	}

@@ -26,6 +26,10 @@ func (f AskerFunc) Ask(ctx context.Context, c *Call) error { return f(ctx, c) }
 // open circuit, or by a limit. Nothing went to the platform.
 var ErrNotSent = errors.New("the request was not sent")
 
+// ErrEnough marks errors of questions whose user may ask nothing more: he goes
+// home for good. It comes with [ErrNotSent].
+var ErrEnough = errors.New("the user is done")
+
 // Call is one question on its way, with everything that its records will say
 // about it. A user has one and uses it again for every question.
 type Call struct {

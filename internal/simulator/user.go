@@ -21,6 +21,7 @@ const (
 	SessionTimeUp    SessionEnd = "time_up"   // its duration had passed
 	SessionRetired   SessionEnd = "retired"   // the user was no longer wanted, or the run ended
 	SessionErrors    SessionEnd = "errors"    // as many questions failed as the script allows
+	SessionLimit     SessionEnd = "limit"     // the user may ask nothing more, by a limit
 )
 
 // briefly is the least time that a user whose question was held back stands
@@ -81,7 +82,7 @@ func (u *user) work(ctx, leaving context.Context) (finished bool) {
 		switch end {
 		case SessionRetired:
 			return false
-		case SessionErrors:
+		case SessionErrors, SessionLimit:
 			return true
 		case SessionCompleted, SessionTimeUp:
 		}
@@ -219,6 +220,8 @@ func (u *user) ask(ctx context.Context, q questions.Question, due time.Duration)
 	var perr *platform.Error
 	switch isPlatform := errors.As(err, &perr); {
 	case err == nil:
+	case errors.Is(err, ErrEnough):
+		return SessionLimit
 	case errors.Is(err, ErrNotSent):
 		u.fleet.shed.Add(1)
 		wait := briefly

@@ -388,6 +388,7 @@ func TestStopAfterErrors(t *testing.T) {
 		{"another ignored", 1, Codes{"429"}, status(500, 0), 3},
 		{"not the platform's", 1, nil, errors.New("bug"), 3},
 		{"not sent", 1, nil, fmt.Errorf("held: %w", ErrNotSent), 10},
+		{"he may ask no more", 0, nil, fmt.Errorf("%w: %w", ErrNotSent, ErrEnough), 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

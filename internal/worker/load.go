@@ -31,10 +31,13 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 		w.warn("users may begin a request up to 1ms late, which counts as latency: %v", err)
 	}
 	defer w.alarm.Close()
+	// The fleet is made of what can stop it; nobody asks before it runs.
+	var fleet *simulator.Fleet
+	asker, breaker := w.stack(client, w.collector, func(why error) { fleet.Stop(why) })
 	pattern := w.job.pattern(len(users))
 	options := simulator.Options{
 		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Scripts: w.job.scripts(),
-		Pattern: pattern, Replace: w.job.replace, Asker: w.stack(client, w.collector), Epoch: epoch, Alarm: w.alarm,
+		Pattern: pattern, Replace: w.job.replace, Asker: asker, Epoch: epoch, Alarm: w.alarm,
 		Watch: simulator.Watch{Tick: func(t simulator.Tick) {
 			w.collector.Observe(t.Offset, t.Active, t.Phase)
 			w.mu.Lock()
@@ -47,7 +50,7 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	} else if peak := pattern.Peak(); peak > len(users) {
 		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, len(users))
 	}
-	fleet, err := simulator.New(options)
+	fleet, err = simulator.New(options)
 	if err != nil {
 		return err
 	}
@@ -60,25 +63,29 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 
 	watched, stopWatching := context.WithCancel(ctx)
 	var watching sync.WaitGroup
-	watching.Go(func() { w.watchLimits(watched, fleet, epoch) })
+	w.guard.Begin()
+	watching.Go(func() { w.watchLimits(watched, fleet) })
 	err = fleet.Run(ctx)
 	stopWatching()
 	watching.Wait()
 
 	w.describeLoad(b, fleet)
-	var exceeded *limits.Exceeded
+	w.describeLimits(b, len(users))
+	if breaker != nil { // under open load there is none
+		w.describeBreaker(breaker)
+	}
 	var crash *simulator.Crash
-	switch {
-	case errors.As(err, &exceeded):
-		b.Stop = export.Stop{Reason: "limit", Detail: exceeded.Error()}
+	switch stopped := limitStop(err); {
+	case stopped.Reason != "":
+		b.Stop = stopped
 	case errors.As(err, &crash):
 		w.Log.Error("a simulated user crashed", zap.Any("panic", crash.Value), zap.ByteString("stack", crash.Stack))
 		return err
 	case err != nil:
 		return err
 	default:
-		b.Stop = export.Stop{Reason: "completed"}
-		if ran := b.Phases[len(b.Phases)-1].End; ran+time.Second < w.job.planned {
+		b.Stop.Reason = "completed"
+		if ran := b.Phases[len(b.Phases)-1].End; ran+time.Second < w.job.planned && b.Stop.Detail == "" {
 			w.warn("all users had finished after %s, though the load was meant to last %s: their loops or stopOnErrors sent them home",
 				human.Duration(ran), human.Duration(w.job.planned))
 		}
@@ -87,21 +94,62 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	return nil
 }
 
-// watchLimits ends the load when a limit is reached.
-func (w *Worker) watchLimits(ctx context.Context, fleet *simulator.Fleet, epoch time.Time) {
-	tick := time.NewTicker(50 * time.Millisecond)
+func (w *Worker) describeBreaker(breaker *simulator.Breaker) {
+	if shed := breaker.Shed(); shed > 0 {
+		w.warn("%d questions were held back while the platform was down (circuit breaker): they are no requests and in no number", shed)
+	}
+}
+
+// limitStop is the stop of a run that err ended, if a limit did.
+func limitStop(err error) export.Stop {
+	var exceeded *limits.Exceeded
+	if !errors.As(err, &exceeded) {
+		return export.Stop{}
+	}
+	return export.Stop{Reason: "limit", Detail: exceeded.Error()}
+}
+
+// watchLimits ends the load when a limit is reached that no single request
+// reaches: the error rate, the duration.
+func (w *Worker) watchLimits(ctx context.Context, fleet *simulator.Fleet) {
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var over <-chan time.Time
+	if d := w.job.limits.Duration; d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		over = timer.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-over:
 		case <-tick.C:
-			if err := w.job.limits.Check(w.collector.Totals(), time.Since(epoch)); err != nil {
-				w.Log.Warn("limit reached", zap.Error(err))
-				fleet.Stop(err)
-				return
-			}
 		}
+		if err := w.guard.Check(); err != nil {
+			fleet.Stop(err)
+			return
+		}
+	}
+}
+
+// describeLimits says in the document what limits did short of ending the run.
+func (w *Worker) describeLimits(b *export.Bundle, users int) {
+	for _, t := range w.guard.Waits() {
+		b.Throttled = append(b.Throttled, export.Throttle{Limit: t.Limit, Requests: t.Requests, Total: t.Total, Longest: t.Longest})
+		w.warn("limits.%s held %d requests back, for %v on average and %v at most: send lag and latency count that wait, which is ours and not the platform's",
+			t.Limit, t.Requests, (t.Total / time.Duration(t.Requests)).Round(time.Millisecond), t.Longest.Round(time.Millisecond))
+	}
+	switch done := w.guard.UsersDone(); done {
+	case 0:
+	case users:
+		b.Stop.Detail = fmt.Sprintf("every user sent the %d requests that limits.maxRequestsPerUser allows", w.job.limits.RequestsPerUser)
+	default:
+		w.warn("%d of %d users went home after the %d requests that limits.maxRequestsPerUser allows", done, users, w.job.limits.RequestsPerUser)
+	}
+	if n := w.guard.Overruns(); n > 0 && w.job.limits.CostMicroUSD > 0 {
+		w.find("answers cost more than they can", "%d answers cost more than their prompt and max_tokens allow: the platform does not keep max_tokens, so limits.maxCostUsd cannot be kept exactly either", n)
 	}
 }
 
@@ -124,9 +172,6 @@ func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 	}
 	if sum := export.SumArrivals(b.Phases); sum != nil && sum.Dropped > 0 {
 		w.warn("%d of %d arrivals could not start, since as many requests were under way as are allowed: the load was less than asked for, and the latency of what was dropped is in no number", sum.Dropped, sum.Intended)
-	}
-	if shed := fleet.Shed(); shed > 0 {
-		w.warn("%d questions were held back while the platform was down (circuit breaker): they are no requests and in no number", shed)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
@@ -15,19 +16,23 @@ import (
 const PreFlight = "pre-flight"
 
 // stack is what every request goes through. Its records go to sums, to the
-// caller's sinks, and if the log is to say everything, there.
-func (w *Worker) stack(client *platform.Client, sums record.Sink) simulator.Asker {
+// caller's sinks, and if the log is to say everything, there. stop ends the
+// run when a limit is exceeded; nil is for requests before the load, which are
+// no user's and leave that to the caller.
+func (w *Worker) stack(client *platform.Client, sums record.Sink, stop func(error)) (simulator.Asker, *simulator.Breaker) {
 	sink := append(record.Tee{sums}, w.Sinks...)
 	if w.Log.Core().Enabled(zap.DebugLevel) {
 		sink = append(sink, record.SinkFunc(w.logRequest))
 	}
 	recorder := &simulator.Recorder{Asker: simulator.Direct{Client: client}, Sink: sink, Prices: w.job.prices, Now: client.Now}
+	gate := &limits.Gate{Asker: recorder, Guard: w.guard, Prices: w.job.prices, Stop: stop, Nobody: stop == nil}
+	retry := &simulator.Retry{Asker: gate, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
 	if w.job.open != nil {
-		// Open load does not stop because the platform does.
-		return &simulator.Retry{Asker: recorder, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
+		return retry, nil // open load does not stop because the platform does
 	}
-	breaker := simulator.NewBreaker(recorder, simulator.BreakerOptions{Changed: w.breakerChanged})
-	return &simulator.Retry{Asker: breaker, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
+	breaker := simulator.NewBreaker(gate, simulator.BreakerOptions{Changed: w.breakerChanged})
+	retry.Asker = breaker
+	return retry, breaker
 }
 
 // logRequest writes a line about one request. Its id is the X-Request-Id that
@@ -68,6 +73,7 @@ func (w *Worker) probe(ctx context.Context, who simulator.Identity, model string
 		call.Request.Key = who.Keys[0]
 	}
 	call.Schedule(client.Now())
-	err = w.stack(client, w.collector.BeforeLoad()).Ask(ctx, call)
+	stack, _ := w.stack(client, w.collector.BeforeLoad(), nil)
+	err = stack.Ask(ctx, call)
 	return stream && !call.Exchange.Unstreamed, err
 }

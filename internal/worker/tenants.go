@@ -143,6 +143,9 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 			return fmt.Errorf("the scenario names no model, and the target lists none: name one under userBehavior.modelPreferences (%w)", err)
 		}
 		script.Models = []simulator.Model{{Name: models[0], Weight: 1}}
+		if err := w.job.affordable(); err != nil {
+			return err
+		}
 		w.Log.Info("model chosen", zap.String("model", models[0]), zap.Strings("listed", models))
 	}
 	if err := w.checkStreaming(ctx, first, script.Models[0].Name); err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
@@ -97,8 +99,31 @@ func translate(o Options) (job, error) {
 	j.load(spec)
 	j.judgement(spec)
 	var err error
-	j.script, err = script(spec, len(j.phases) == 0)
-	return j, err
+	if j.script, err = script(spec, len(j.phases) == 0); err != nil {
+		return job{}, err
+	}
+	return j, j.affordable()
+}
+
+// affordable reports models and lengths of answers under which a limit on
+// cost cannot be kept.
+func (j *job) affordable() error {
+	if j.limits.CostMicroUSD == 0 {
+		return nil
+	}
+	var unpriced []string
+	for _, m := range slices.Concat(j.script.Models, j.script.SimpleModels, j.script.ComplexModels) {
+		if _, ok := j.prices.Cost(m.Name, platform.Usage{}); !ok && !slices.Contains(unpriced, m.Name) {
+			unpriced = append(unpriced, m.Name)
+		}
+	}
+	if len(unpriced) > 0 {
+		return fmt.Errorf("limits.maxCostUsd cannot be kept: there is no price for the model %s; give one under spec.pricing", strings.Join(unpriced, " nor for "))
+	}
+	if j.script.Endpoint != platform.Embeddings && j.script.MaxTokens.Min < 1 {
+		return errors.New("limits.maxCostUsd cannot be kept: an answer whose length is not bounded can cost anything; let userBehavior.maxTokensPerRequest have a min of at least 1")
+	}
+	return nil
 }
 
 func connection(t config.Targets, url, correlationID string) platform.Connection {
@@ -262,7 +287,9 @@ func (j *job) load(spec *config.Spec) {
 		j.planned += p.Duration
 	}
 	j.limits = limits.Limits{
-		CostMicroUSD: int64(spec.Limits.MaxCost), Duration: spec.Limits.MaxDuration, Requests: uint64(spec.Limits.MaxRequests),
+		CostMicroUSD: int64(spec.Limits.MaxCost), Duration: spec.Limits.MaxDuration, Requests: spec.Limits.MaxRequests,
+		RequestsPerUser: spec.Limits.MaxRequestsPerUser, RequestsPerSecond: spec.Limits.MaxRequestsPerSecond,
+		Concurrent: int64(spec.Limits.MaxConcurrentReqs),
 	}
 	if j.planned > 0 && j.planned <= j.limits.Duration {
 		j.limits.Duration = 0 // the phases end it, and no race with them may decide the verdict

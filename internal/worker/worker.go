@@ -19,6 +19,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
@@ -57,6 +58,7 @@ type Worker struct {
 	Options
 	job       job
 	collector *stats.Collector
+	guard     *limits.Guard
 	tenancy   *platform.Tenancy // nil if the users bring their own keys
 	alarm     *alarm.Clock      // nil before the load
 
@@ -77,7 +79,10 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{Options: o, job: j, collector: stats.NewCollector(j.objective), stage: "starting", said: map[string]bool{}}
+	w := &Worker{
+		Options: o, job: j, collector: stats.NewCollector(j.objective), guard: limits.NewGuard(j.limits.Share(o.Worker, o.Workers)),
+		stage: "starting", said: map[string]bool{},
+	}
 	if j.createTenants {
 		if w.tenancy, err = platform.NewTenancy(j.userOrg, j.admin); err != nil {
 			return nil, err
@@ -141,6 +146,10 @@ func (w *Worker) load(ctx context.Context, b *export.Bundle) error {
 func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) error {
 	w.setStage("checking the target")
 	if err := w.preflight(ctx, tenants.users); err != nil {
+		if stopped := limitStop(err); stopped.Reason != "" {
+			b.Stop = stopped
+			return nil
+		}
 		return err
 	}
 	if w.job.dryRun {
