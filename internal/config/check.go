@@ -423,6 +423,19 @@ func (s *ScenarioSource) check(c check) {
 
 var quantity = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$`)
 
+func (x *Chaos) check(c check) {
+	if sum := x.FailureRate + x.Resets + x.TruncatedStreams + x.DNSFailures + x.SlowReads; sum > 1+1e-9 {
+		c.fault(". failureRate resets truncatedStreams dnsFailures slowReads", "", "%s: a request suffers one fault at most, so the shares of all cannot sum to %.4g%%", c.path, sum*100)
+	}
+	for i, o := range x.Outages {
+		for j, other := range x.Outages[:i] {
+			if o.At < other.At+other.Duration && other.At < o.At+o.Duration {
+				c.fault(fmt.Sprintf("outages[%d] outages[%d]", i, j), "", "%s.outages: the outage at %s and the one at %s overlap", c.path, formatDuration(other.At), formatDuration(o.At))
+			}
+		}
+	}
+}
+
 func (q *Quantities) check(c check) {
 	for name, value := range map[string]string{"cpu": q.CPU, "memory": q.Memory} {
 		if value != "" && !quantity.MatchString(value) {

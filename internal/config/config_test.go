@@ -556,8 +556,8 @@ spec:
   modelTargeting: {enabled: false}
   loadPattern: {type: ramp-up, arrival: {model: closed}, phases: [{duration: 1s}]}
   cleanup: {exportResultsTo: "file:///tmp/{testRunId}", retainMetrics: true}
-  advanced: {chaos: {enabled: false}}
-  limits: {maxRequests: 5}
+  advanced: {chaos: {enabled: true, slowReads: 1%}}
+  limits: {maxRequests: 5, maxRequestsPerUser: 1, maxRequestsPerSecond: 1, maxConcurrentReqs: 1}
 `).Unsupported()
 	if len(none) != 0 {
 		t.Errorf("got %v", none)
@@ -574,9 +574,7 @@ spec:
   workers: {replicas: 2}
   targets: {budgetServiceUrl: http://b}
   metrics: {labels: {a: b}}
-  limits: {maxRequestsPerUser: 1, maxRequestsPerSecond: 1, maxConcurrentReqs: 1}
   cleanup: {retainMetrics: false, exportResultsTo: "s3://bucket/{name}/"}
-  advanced: {chaos: {enabled: true}}
 `).Unsupported()
 	if len(all) != config.UnsupportedRows() {
 		t.Errorf("%d of %d rows apply: %v", len(all), config.UnsupportedRows(), all)

@@ -558,11 +558,12 @@ type QuestionTemplate struct {
 // Chaos is faults that are made on purpose, on the way to the platform.
 type Chaos struct {
 	Enabled          bool     `yaml:"enabled" default:"false" doc:"Whether any are."`
-	FailureRate      float64  `yaml:"failureRate" unit:"ratio" default:"0" doc:"The share of requests that fail."`
-	NetworkLatency   *Jitter  `yaml:"networkLatency" doc:"Added to every request."`
-	Resets           float64  `yaml:"resets" unit:"ratio" default:"0" doc:"The share of connections that are reset."`
+	FailureRate      float64  `yaml:"failureRate" unit:"ratio" default:"0" doc:"The share of requests whose connection is refused."`
+	NetworkLatency   *Jitter  `yaml:"networkLatency" doc:"Waited before every request; in no latency that is reported."`
+	Resets           float64  `yaml:"resets" unit:"ratio" default:"0" doc:"The share of requests whose connection is reset while the answer is read."`
 	TruncatedStreams float64  `yaml:"truncatedStreams" unit:"ratio" default:"0" doc:"The share of streams that break off."`
-	DNSFailures      float64  `yaml:"dnsFailures" unit:"ratio" default:"0" doc:"The share of look-ups that fail."`
+	DNSFailures      float64  `yaml:"dnsFailures" unit:"ratio" default:"0" doc:"The share of requests whose look-up fails."`
+	SlowReads        float64  `yaml:"slowReads" unit:"ratio" default:"0" doc:"The share of answers that are read slowly. An extension of ours."`
 	Outages          []Outage `yaml:"outages" doc:"Times at which nothing gets through."`
 }
 

@@ -34,8 +34,6 @@ var unsupported = []struct {
 		func(s *Spec) bool { return !s.Cleanup.RetainMetrics }},
 	{"spec.cleanup.exportResultsTo", "results go to local files: S3 is not supported yet",
 		func(s *Spec) bool { return strings.HasPrefix(s.Cleanup.ExportResultsTo, "s3://") }},
-	{"spec.advanced.chaos", "no faults are made on purpose: chaos does not exist yet",
-		func(s *Spec) bool { return s.Advanced.Chaos.Enabled }},
 }
 
 // Unsupported returns what the file asks for and does not get yet, in the

@@ -28,6 +28,8 @@ type Bundle struct {
 	Stop     Stop            `json:"stop"`
 	// Throttled are the limits of our own that made requests wait.
 	Throttled []Throttle `json:"throttled,omitempty"`
+	// Chaos is what this tool broke on purpose; nil if nothing.
+	Chaos *Chaos `json:"chaos,omitempty"`
 	// Bootstrap is nil when the users brought their own keys.
 	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 	Cleanup   *Cleanup   `json:"cleanup,omitempty"`
@@ -157,6 +159,43 @@ type Throttle struct {
 	Requests int64         `json:"requests"`
 	Total    time.Duration `json:"totalNs"`
 	Longest  time.Duration `json:"longestNs"`
+}
+
+// Chaos is what this tool broke on purpose, and how the tenants got over it.
+// The requests are in no other number but cost and tokens.
+type Chaos struct {
+	Injected uint64       `json:"injected"` // requests that were harmed
+	Faults   []ChaosFault `json:"faults,omitempty"`
+	// Delayed requests are not harmed: the delay is in no latency.
+	Delayed    uint64        `json:"delayed,omitempty"`
+	DelayTotal time.Duration `json:"delayTotalNs,omitempty"`
+	Outages    []Outage      `json:"outages,omitempty"`
+}
+
+// ChaosFault is how many requests suffered one fault: dns, failure, outage,
+// reset, slow_read or truncation.
+type ChaosFault struct {
+	Fault    string `json:"fault"`
+	Requests uint64 `json:"requests"`
+}
+
+// Outage is a time in which nothing got through, and what came after.
+type Outage struct {
+	At         time.Duration `json:"atNs"` // from the start of the load
+	Duration   time.Duration `json:"durationNs"`
+	Recoveries []Recovery    `json:"recoveries,omitempty"`
+}
+
+// Recovery is how one org got over an outage. Times count from its end; nil
+// means that it did not happen in this run.
+type Recovery struct {
+	Org string `json:"org"`
+	// Answers came to requests that were sent after the outage.
+	Answers int `json:"answers"`
+	// FirstSuccess is the time to the first success, SuccessRate that until
+	// the success rate over 20 answers was again what it had been before.
+	FirstSuccess *time.Duration `json:"firstSuccessNs,omitempty"`
+	SuccessRate  *time.Duration `json:"successRateNs,omitempty"`
 }
 
 // Bootstrap is what creating the tenants took.

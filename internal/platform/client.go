@@ -27,6 +27,7 @@ type Client struct {
 	epoch     time.Time
 	timeout   time.Duration
 	transport *http.Transport
+	calls     http.RoundTripper // transport, or what is around it
 	targets   map[Endpoint]*target
 	models    *url.URL
 	host      string // host:port, for messages
@@ -56,9 +57,12 @@ func NewClient(conn Connection, epoch time.Time) (*Client, error) {
 		epoch = time.Now()
 	}
 	c := &Client{
-		epoch: epoch, timeout: conn.timeout(), transport: transport,
+		epoch: epoch, timeout: conn.timeout(), transport: transport, calls: transport,
 		targets: make(map[Endpoint]*target, len(endpointPaths)),
 		header:  http.Header{"User-Agent": {"loadtest"}, "Content-Type": {"application/json"}},
+	}
+	if conn.Wrap != nil {
+		c.calls = conn.Wrap(transport)
 	}
 	for name, value := range conn.Headers {
 		if !headerSafe(value.Reveal()) {
@@ -195,7 +199,7 @@ func (k *call) do(ctx context.Context) *Error {
 	}
 
 	x.Sent = c.Now()
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.calls.RoundTrip(req)
 	watch.report(x)
 	if err != nil {
 		return k.broken(err, "no answer")

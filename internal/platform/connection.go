@@ -30,6 +30,8 @@ type Connection struct {
 	// MaxConns bounds the connections kept and opened; 0 means no bound on
 	// opening, and as many idle ones kept as are needed.
 	MaxConns int
+	// Wrap puts something around the transport of inference calls; nil: nothing.
+	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
 const defaultTimeout = 60 * time.Second

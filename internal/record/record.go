@@ -57,7 +57,9 @@ const (
 	InvalidResponse   Kind = "invalid_response"
 	Validation        Kind = "validation"
 	CancelledKind     Kind = "cancelled"
-	ChaosInjected     Kind = "chaos_injected"
+	// ChaosInjected marks requests that this tool harmed on purpose, however they
+	// ended. They say nothing about the platform and are counted apart.
+	ChaosInjected Kind = "chaos_injected"
 )
 
 // Record is one request as this client saw it.
@@ -136,6 +138,9 @@ type Record struct {
 
 	RequestBytes, ResponseBytes int64
 }
+
+// Injected reports whether this tool harmed the request on purpose.
+func (r *Record) Injected() bool { return r.Kind == ChaosInjected }
 
 // E2E is the time from the scheduled moment to the complete answer. Under
 // closed load a request is scheduled when its user wants to ask.

@@ -50,6 +50,8 @@ type page struct {
 
 	ErrorLede string
 	Errors    table
+	ChaosLede string
+	Recovery  table
 
 	Orgs                         table
 	CostLede                     string
@@ -114,6 +116,7 @@ func newPage(b *export.Bundle) *page {
 	}
 	p.addLatency(all)
 	p.addErrors(all, at)
+	p.addChaos(b.Chaos)
 	p.addOrgs(b, s)
 	p.addCost(b, s, all)
 	p.addSlices(b, s)

@@ -56,6 +56,7 @@ func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
 	t.latencies()
 	t.orgs()
 	t.errors()
+	t.chaos()
 	t.notes("Findings about the platform", t.findings())
 	t.notes("Warnings", b.Warnings)
 	t.end()

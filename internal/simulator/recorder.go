@@ -76,6 +76,9 @@ func (r *Recorder) fill(rec *record.Record, c *Call, err error) {
 	if err != nil {
 		explain(rec, err)
 	}
+	if ex.Injected {
+		rec.Kind = record.ChaosInjected
+	}
 }
 
 // explain says on the record what went wrong.

@@ -99,19 +99,6 @@ func (c *Collector) Summary() *Summary {
 	return out
 }
 
-// Totals returns the sums so far over all requests, for limits that look often.
-func (c *Collector) Totals() Totals {
-	var t Totals
-	for _, s := range c.shards {
-		s.mu.Lock()
-		for _, g := range s.groups {
-			t.Merge(g.All)
-		}
-		s.mu.Unlock()
-	}
-	return t
-}
-
 // Overall returns the sum of all groups so far, as a copy.
 func (c *Collector) Overall() *Group {
 	sum := new(Group)

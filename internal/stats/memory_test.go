@@ -71,7 +71,7 @@ func TestMemoryDoesNotGrowWithRequests(t *testing.T) {
 	late := live() - before
 	t.Logf("kept of %d requests: %d KiB, of %d: %d KiB", requests/10, early>>10, requests, late>>10)
 
-	if got := c.Totals().Requests; got != requests {
+	if got := c.Overall().All.Requests; got != requests {
 		t.Fatalf("%d requests counted of %d", got, requests)
 	}
 	// The histograms fill up and the timeline gets its full length; anything

@@ -48,6 +48,11 @@ func (g *Group) add(r *record.Record, o Objective) {
 	g.All.add(r, good)
 	if r.Measured {
 		g.Measured.add(r, good)
+	}
+	if r.Injected() {
+		return
+	}
+	if r.Measured {
 		g.Latency.add(r)
 	}
 	if r.Kind != record.None && r.Kind != record.CancelledKind {
@@ -99,7 +104,7 @@ type User struct {
 
 func (u *User) add(r *record.Record, o Objective) {
 	u.Totals.add(r, o.met(r))
-	if r.Measured && r.Outcome == record.Success {
+	if r.Measured && r.Outcome == record.Success && !r.Injected() {
 		u.E2ESum += r.E2E()
 		u.E2EMax = max(u.E2EMax, r.E2E())
 		u.MeasuredCount++

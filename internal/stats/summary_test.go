@@ -222,15 +222,14 @@ func TestCollectorIsSafeForManyUsers(t *testing.T) {
 	}
 	for range 5 {
 		c.Summary()
-		c.Totals()
 		c.Overall()
 	}
 	wg.Wait()
-	if n := c.Totals().Requests; n != 1600 {
+	if n := c.Overall().All.Requests; n != 1600 {
 		t.Errorf("%d requests, want 1600", n)
 	}
-	if a, b := c.Summary().Overall(), c.Overall(); a.Latency.E2E.Count() != b.Latency.E2E.Count() || a.All != b.All || b.All != c.Totals() {
-		t.Error("Totals, Overall and Summary disagree")
+	if a, b := c.Summary().Overall(), c.Overall(); a.Latency.E2E.Count() != b.Latency.E2E.Count() || a.All != b.All {
+		t.Error("Overall and Summary disagree")
 	}
 }
 
@@ -266,5 +265,27 @@ func TestRequestsBeforeTheLoadAreNotOnTheTimeline(t *testing.T) {
 	s := c.Summary()
 	if s.Overall().All.Requests != 50 || len(s.Users) == 0 || len(s.Timeline.Intervals) != 0 {
 		t.Errorf("%d requests, %d users, %d intervals", s.Overall().All.Requests, len(s.Users), len(s.Timeline.Intervals))
+	}
+}
+
+func TestWhatWeHarmedIsCountedApart(t *testing.T) {
+	c := NewCollector(Objective{})
+	for _, r := range []record.Record{
+		{Outcome: record.Success, Done: time.Second},
+		{Outcome: record.Failed, Kind: record.ChaosInjected, Done: time.Second},
+		{Outcome: record.Success, Kind: record.ChaosInjected, Done: time.Minute, UsageKnown: true, CompletionTokens: 5, CostKnown: true, CostMicroUSD: 7},
+	} {
+		r.Measured, r.Org, r.Final = true, "a", true
+		c.Add(&r)
+	}
+	s := c.Summary()
+	g := s.Overall()
+	for name, got := range map[string]Totals{"all": g.All, "measured": g.Measured, "user": s.Users[0].Totals} {
+		if got.Requests != 1 || got.Succeeded != 1 || got.Failed != 0 || got.Injected != 2 || got.ErrorRate() != 0 || got.CostMicroUSD != 7 || got.CompletionTokens != 5 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if g.Latency.E2E.Count() != 1 || g.Latency.E2E.Max() != time.Second || len(g.Errors) != 0 || s.Users[0].MeasuredCount != 1 {
+		t.Errorf("latency of %d, at most %v; errors %+v", g.Latency.E2E.Count(), g.Latency.E2E.Max(), g.Errors)
 	}
 }

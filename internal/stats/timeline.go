@@ -73,7 +73,7 @@ func (t *Timeline) coarsen() {
 func (t *Timeline) add(r *record.Record, o Objective) {
 	in := t.at(r.Done)
 	in.Totals.add(r, o.met(r))
-	if r.Outcome != record.Success {
+	if r.Outcome != record.Success || r.Injected() {
 		return
 	}
 	in.unpack()

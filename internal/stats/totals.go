@@ -17,6 +17,9 @@ type Totals struct {
 	Cancelled uint64 `json:"cancelled"`
 	// Retried are those of the refused and failed that were tried again.
 	Retried uint64 `json:"retried"`
+	// Injected are requests that this tool harmed on purpose: in none of the
+	// counts above, but in tokens, bytes and cost, as far as those are known.
+	Injected uint64 `json:"injected,omitempty"`
 	// Good are the successes that met every objective of the scenario; goodput
 	// is their number per second. Without objectives every success is good.
 	Good uint64 `json:"good"`
@@ -44,6 +47,29 @@ type Totals struct {
 }
 
 func (t *Totals) add(r *record.Record, good bool) {
+	if r.Injected() {
+		t.Injected++
+	} else {
+		t.count(r, good)
+	}
+	if r.UsageKnown {
+		t.PromptTokens += uint64(r.PromptTokens)
+		t.CompletionTokens += uint64(r.CompletionTokens)
+		t.CachedTokens += uint64(r.CachedTokens)
+		if r.CachedKnown {
+			t.CachedReported++
+		}
+	}
+	if r.CostKnown {
+		t.CostMicroUSD += r.CostMicroUSD
+	} else if r.Outcome == record.Success || r.Status == http.StatusOK {
+		t.CostUnknown++
+	}
+	t.RequestBytes += r.RequestBytes
+	t.ResponseBytes += r.ResponseBytes
+}
+
+func (t *Totals) count(r *record.Record, good bool) {
 	t.Requests++
 	switch r.Outcome {
 	case record.Success:
@@ -61,9 +87,6 @@ func (t *Totals) add(r *record.Record, good bool) {
 	case record.Cancelled:
 		t.Cancelled++
 	}
-	if !r.CostKnown && (r.Outcome == record.Success || r.Status == http.StatusOK) {
-		t.CostUnknown++
-	}
 	if !r.Final {
 		t.Retried++
 	}
@@ -71,19 +94,6 @@ func (t *Totals) add(r *record.Record, good bool) {
 		t.Streams++
 	}
 	t.Chunks += uint64(r.Chunks)
-	if r.UsageKnown {
-		t.PromptTokens += uint64(r.PromptTokens)
-		t.CompletionTokens += uint64(r.CompletionTokens)
-		t.CachedTokens += uint64(r.CachedTokens)
-		if r.CachedKnown {
-			t.CachedReported++
-		}
-	}
-	if r.CostKnown {
-		t.CostMicroUSD += r.CostMicroUSD
-	}
-	t.RequestBytes += r.RequestBytes
-	t.ResponseBytes += r.ResponseBytes
 }
 
 // Merge adds o to t.
@@ -94,6 +104,7 @@ func (t *Totals) Merge(o Totals) {
 	t.Failed += o.Failed
 	t.Cancelled += o.Cancelled
 	t.Retried += o.Retried
+	t.Injected += o.Injected
 	t.Good += o.Good
 	t.Streams += o.Streams
 	t.Chunks += o.Chunks

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
@@ -22,7 +23,13 @@ import (
 // or ctx ends.
 func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *export.Bundle) error {
 	epoch := time.Now()
-	client, err := platform.NewClient(w.job.router, epoch)
+	connection := w.job.router
+	var harm *chaos.Injector
+	if w.job.makeChaos {
+		harm = chaos.NewInjector(w.job.chaos, func() time.Duration { return time.Since(epoch) })
+		connection.Wrap = harm.Wrap
+	}
+	client, err := platform.NewClient(connection, epoch)
 	if err != nil {
 		return err
 	}
@@ -33,7 +40,7 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	defer w.alarm.Close()
 	// The fleet is made of what can stop it; nobody asks before it runs.
 	var fleet *simulator.Fleet
-	asker, breaker := w.stack(client, w.collector, func(why error) { fleet.Stop(why) })
+	asker, breaker := w.stack(client, w.collector, func(why error) { fleet.Stop(why) }, harm)
 	pattern := w.job.pattern(len(users))
 	options := simulator.Options{
 		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Scripts: w.job.scripts(),
@@ -71,6 +78,7 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 
 	w.describeLoad(b, fleet)
 	w.describeLimits(b, len(users))
+	w.describeChaos(b, harm)
 	if breaker != nil { // under open load there is none
 		w.describeBreaker(breaker)
 	}
@@ -150,6 +158,37 @@ func (w *Worker) describeLimits(b *export.Bundle, users int) {
 	}
 	if n := w.guard.Overruns(); n > 0 && w.job.limits.CostMicroUSD > 0 {
 		w.find("answers cost more than they can", "%d answers cost more than their prompt and max_tokens allow: the platform does not keep max_tokens, so limits.maxCostUsd cannot be kept exactly either", n)
+	}
+}
+
+// describeChaos says in the document what was broken on purpose.
+func (w *Worker) describeChaos(b *export.Bundle, harm *chaos.Injector) {
+	if harm == nil {
+		return
+	}
+	b.Chaos = &export.Chaos{}
+	b.Chaos.Delayed, b.Chaos.DelayTotal = harm.Delayed()
+	for _, c := range harm.Counts() {
+		b.Chaos.Injected += c.Count
+		b.Chaos.Faults = append(b.Chaos.Faults, export.ChaosFault{Fault: string(c.Fault), Requests: c.Count})
+	}
+	for i, o := range w.recovery.Outages() {
+		if o.At >= b.Run.Duration {
+			w.warn("the outage at %v was never made: the load ended after %v", o.At, b.Run.Duration.Round(time.Millisecond))
+			continue
+		}
+		outage := export.Outage{At: o.At, Duration: o.Duration}
+		for _, r := range w.recovery.Of(i) {
+			v := export.Recovery{Org: r.Org, Answers: r.Answers}
+			if r.HasFirst {
+				v.FirstSuccess = &r.First
+			}
+			if r.HasRate {
+				v.SuccessRate = &r.Rate
+			}
+			outage.Recoveries = append(outage.Recoveries, v)
+		}
+		b.Chaos.Outages = append(b.Chaos.Outages, outage)
 	}
 }
 

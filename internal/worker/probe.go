@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
@@ -18,13 +19,18 @@ const PreFlight = "pre-flight"
 // stack is what every request goes through. Its records go to sums, to the
 // caller's sinks, and if the log is to say everything, there. stop ends the
 // run when a limit is exceeded; nil is for requests before the load, which are
-// no user's and leave that to the caller.
-func (w *Worker) stack(client *platform.Client, sums record.Sink, stop func(error)) (simulator.Asker, *simulator.Breaker) {
+// no user's and leave that to the caller. harm breaks requests on purpose,
+// unless it is nil.
+func (w *Worker) stack(client *platform.Client, sums record.Sink, stop func(error), harm *chaos.Injector) (simulator.Asker, *simulator.Breaker) {
 	sink := append(record.Tee{sums}, w.Sinks...)
 	if w.Log.Core().Enabled(zap.DebugLevel) {
 		sink = append(sink, record.SinkFunc(w.logRequest))
 	}
-	recorder := &simulator.Recorder{Asker: simulator.Direct{Client: client}, Sink: sink, Prices: w.job.prices, Now: client.Now}
+	var asker simulator.Asker = simulator.Direct{Client: client}
+	if harm != nil {
+		asker, sink = &simulator.Harm{Asker: asker, Injector: harm}, append(sink, w.recovery)
+	}
+	recorder := &simulator.Recorder{Asker: asker, Sink: sink, Prices: w.job.prices, Now: client.Now}
 	gate := &limits.Gate{Asker: recorder, Guard: w.guard, Prices: w.job.prices, Stop: stop, Nobody: stop == nil}
 	retry := &simulator.Retry{Asker: gate, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
 	if w.job.open != nil {
@@ -73,7 +79,7 @@ func (w *Worker) probe(ctx context.Context, who simulator.Identity, model string
 		call.Request.Key = who.Keys[0]
 	}
 	call.Schedule(client.Now())
-	stack, _ := w.stack(client, w.collector.BeforeLoad(), nil)
+	stack, _ := w.stack(client, w.collector.BeforeLoad(), nil, nil)
 	err = stack.Ask(ctx, call)
 	return stream && !call.Exchange.Unstreamed, err
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
@@ -58,6 +59,8 @@ type job struct {
 	objective  stats.Objective
 	limits     limits.Limits
 	dryRun     bool
+	makeChaos  bool
+	chaos      chaos.Plan
 }
 
 // special is what an organization does differently; what is nil is as for all.
@@ -98,11 +101,30 @@ func translate(o Options) (job, error) {
 	}
 	j.load(spec)
 	j.judgement(spec)
+	j.harm(spec.Advanced.Chaos)
 	var err error
 	if j.script, err = script(spec, len(j.phases) == 0); err != nil {
 		return job{}, err
 	}
 	return j, j.affordable()
+}
+
+// harm translates what is broken on purpose.
+func (j *job) harm(x config.Chaos) {
+	if !x.Enabled {
+		return
+	}
+	j.makeChaos = true
+	j.chaos = chaos.Plan{
+		Seed: j.seed, DNSFailures: x.DNSFailures, Failures: x.FailureRate, Resets: x.Resets,
+		Truncations: x.TruncatedStreams, SlowReads: x.SlowReads,
+	}
+	if l := x.NetworkLatency; l != nil {
+		j.chaos.Latency, j.chaos.Variance = l.Base, l.Variance
+	}
+	for _, o := range x.Outages {
+		j.chaos.Outages = append(j.chaos.Outages, chaos.Span{At: o.At, Duration: o.Duration})
+	}
 }
 
 // affordable reports models and lengths of answers under which a limit on

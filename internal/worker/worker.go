@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
@@ -59,6 +60,7 @@ type Worker struct {
 	job       job
 	collector *stats.Collector
 	guard     *limits.Guard
+	recovery  *chaos.Recovery
 	tenancy   *platform.Tenancy // nil if the users bring their own keys
 	alarm     *alarm.Clock      // nil before the load
 
@@ -81,7 +83,8 @@ func New(o Options) (*Worker, error) {
 	}
 	w := &Worker{
 		Options: o, job: j, collector: stats.NewCollector(j.objective), guard: limits.NewGuard(j.limits.Share(o.Worker, o.Workers)),
-		stage: "starting", said: map[string]bool{},
+		recovery: chaos.NewRecovery(j.chaos.Outages),
+		stage:    "starting", said: map[string]bool{},
 	}
 	if j.createTenants {
 		if w.tenancy, err = platform.NewTenancy(j.userOrg, j.admin); err != nil {
@@ -148,6 +151,7 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 	if err := w.preflight(ctx, tenants.users); err != nil {
 		if stopped := limitStop(err); stopped.Reason != "" {
 			b.Stop = stopped
+			w.Log.Info("no load was made", zap.String("reason", stopped.Reason), zap.String("detail", stopped.Detail))
 			return nil
 		}
 		return err

@@ -1,0 +1,47 @@
+package simulator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
+)
+
+// Harm breaks requests on purpose, as an injector decides, and marks them as
+// such. It stands below the recorder; the injector must be wrapped around the
+// client's transport.
+//
+// A request that is only delayed is not marked: the delay is taken out of its
+// schedule, as if its user had thought for longer, so that it is in no latency.
+type Harm struct {
+	Asker
+	Injector *chaos.Injector
+}
+
+var _ Asker = (*Harm)(nil)
+
+// Ask implements [Asker].
+func (h *Harm) Ask(ctx context.Context, c *Call) error {
+	strike := h.Injector.Next(c.UserIndex, c.Request.Stream)
+	if d := strike.Delay(); d > 0 {
+		waiting := ctx
+		if c.Leaving != nil {
+			waiting = c.Leaving
+		}
+		began := time.Now()
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-waiting.Done():
+			return fmt.Errorf("%w: %w", ErrNotSent, context.Cause(waiting))
+		}
+		waited := time.Since(began)
+		strike.Delayed(waited)
+		c.Schedule(c.Scheduled + waited)
+	}
+	err := h.Asker.Ask(strike.Context(ctx), c)
+	c.Exchange.Injected = strike.Hit()
+	return err
+}
