@@ -322,7 +322,7 @@ func (t *terminal) orgs() {
 			}
 			return human.Percent(g.Measured.ErrorRate())
 		}},
-		{"cost", 11, func(g *stats.Group) string { return spent(g.All) }},
+		{"cost", 12, func(g *stats.Group) string { return spent(g.All) }},
 		{"ttft p95", 10, func(g *stats.Group) string { return p95(&g.Latency.TTFT) }},
 		{"e2e p95", 9, func(g *stats.Group) string { return p95(&g.Latency.E2E) }},
 	}

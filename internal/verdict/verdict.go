@@ -148,6 +148,8 @@ func Judge(in Input) Verdict {
 		switch n := len(v.Checks); {
 		case in.DryRun:
 			v.Reasons = append(v.Reasons, "a dry run: no load was made and no threshold judged")
+		case n == 1:
+			v.Reasons = append(v.Reasons, "the one threshold held")
 		case n > 0:
 			v.Reasons = append(v.Reasons, fmt.Sprintf("all %d thresholds held", n))
 		default:

@@ -53,7 +53,7 @@ func (w *Worker) logRequest(r *record.Record) {
 
 func (w *Worker) breakerChanged(from, to string) {
 	if to == "open" {
-		w.warnOnce("circuit breaker", "the platform failed many times in a row, so requests were held back for a while")
+		w.warnOnce("circuit breaker", "requests failed many times in a row, so others were held back for a while")
 	}
 	w.Log.Info("circuit breaker changed", zap.String("from", from), zap.String("to", to))
 }
