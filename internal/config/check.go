@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -365,8 +366,18 @@ func (a *Arrival) check(c check) {
 }
 
 func (t *TestType) check(c check) {
+	if !c.has("cacheBehavior") {
+		switch t.Name {
+		case "random_short":
+			t.CacheBehavior = AvoidCache
+		case "cached":
+			t.CacheBehavior = PreferCache
+		}
+	}
+	c.weights("modelPreferences", weightsOf(t.ModelPreferences, func(m ModelWeight) float64 { return m.Weight }))
 	if len(t.ModelTargeting.SLMModels)+len(t.ModelTargeting.MediumModels) > 0 && !c.has("modelTargeting.enabled") {
 		t.ModelTargeting.Enabled = true
+		t.ModelTargeting.check(check{c.d, join(c.path, "modelTargeting")})
 	}
 }
 
@@ -382,13 +393,38 @@ func (r *TargetRule) check(c check) {
 }
 
 func (m *ModelTargeting) check(c check) {
-	if m.Enabled && len(m.SLMModels)+len(m.MediumModels) == 0 {
+	if !m.Enabled {
+		return
+	}
+	if len(m.SLMModels)+len(m.MediumModels) == 0 {
 		c.fault("enabled", "name slmModels, mediumModels or both", "%s is enabled and names no models", c.path)
+		return
+	}
+	for i, r := range m.Rules {
+		list, models := "slmModels", m.SLMModels
+		if r.Target == "medium_llm" {
+			list, models = "mediumModels", m.MediumModels
+		}
+		if at := fmt.Sprintf("rules[%d].target", i); r.Target != "" && len(models) == 0 {
+			c.fault(at+" "+list, "", "%s: %s names no models", join(c.path, at), list)
+		}
 	}
 }
 
+// check settles where the documents are. A test type's library is checked by
+// the spec, as it takes from the general one what it leaves out.
 func (l *DocumentLibrary) check(c check) {
-	if !l.Enabled || c.path != "spec.documentLibrary" { // a test type's takes the rest from there
+	if folder := &l.Storage.Folder; l.Storage.Type == "file" && *folder != "" && c.d.dir != "" && !filepath.IsAbs(*folder) {
+		*folder = filepath.Join(c.d.dir, *folder)
+	}
+	if c.path == "spec.documentLibrary" {
+		l.complete(c)
+	}
+}
+
+// complete reports what is missing of a library that is used.
+func (l *DocumentLibrary) complete(c check) {
+	if !l.Enabled {
 		return
 	}
 	switch {
@@ -623,6 +659,46 @@ func (s *Spec) check(c check) {
 		c.warn("%s: the phases last %s together, so limits.maxDuration ends the run after %s", c.d.src.name, formatDuration(sum), formatDuration(limit))
 	}
 	s.settleModels()
+	s.settleTypes(c)
+}
+
+// settleTypes fills in what a test type takes from the rest of the spec.
+func (s *Spec) settleTypes(c check) {
+	names, documents := map[string]bool{}, false
+	for i := range s.TestTypes {
+		t, at := &s.TestTypes[i], fmt.Sprintf("testTypes[%d].", i)
+		if names[t.Name] {
+			c.fault(at+"name", "", "%s: there is a test type %s already", join(c.path, at+"name"), c.shown(at+"name"))
+		}
+		names[t.Name] = true
+		documents = documents || t.Name == "long" || t.DocumentLibrary.Enabled
+		if l, general := &t.DocumentLibrary, &s.DocumentLibrary; l.Enabled {
+			own := func(name string) bool { return c.has(at + "documentLibrary." + name) }
+			if !own("storage") && !own("storage.bucket") {
+				l.Storage = general.Storage
+			}
+			if !own("documentCount") {
+				l.DocumentCount = general.DocumentCount
+			}
+			if !own("selectionStrategy") {
+				l.SelectionStrategy = general.SelectionStrategy
+			}
+			l.complete(check{c.d, join(c.path, at+"documentLibrary")})
+		}
+		if t.ContinuousLoop && !c.has("looping.enabled") {
+			s.Looping.Enabled = true
+		}
+		if t.Endpoint == "embeddings" && len(t.ModelPreferences) == 0 && !t.ModelTargeting.Enabled {
+			if s.Targets.Embedded() {
+				t.ModelPreferences = []ModelWeight{{Model: "sim-embed", Weight: 1}}
+			} else {
+				c.fault(at+"endpoint", "add modelPreferences to it", "%s: a test type that asks for embeddings needs models of its own", join(c.path, at+"endpoint"))
+			}
+		}
+	}
+	if s.DocumentLibrary.Enabled && !documents {
+		c.warn("%s: documentLibrary is enabled and no test type asks about documents: add one named long, or one with a documentLibrary", c.d.src.name)
+	}
 }
 
 // settleModels chooses models where the file prefers none.

@@ -549,6 +549,64 @@ spec:
 	}
 }
 
+func TestTestTypesAreSettled(t *testing.T) {
+	types := parse(t, `
+spec:
+  documentLibrary: {enabled: true, storage: {type: file, folder: /docs}, documentCount: 9, selectionStrategy: weighted}
+  testTypes:
+    - {name: random_short}
+    - {name: cached, cacheBehavior: mixed}
+    - {name: manuals, continuousLoop: true, documentLibrary: {enabled: true, sampleSize: 3}}
+    - {name: vectors, endpoint: embeddings}
+`).Spec
+	var got []config.CacheBehavior
+	for _, tt := range types.TestTypes {
+		got = append(got, tt.CacheBehavior)
+	}
+	if want := []config.CacheBehavior{config.AvoidCache, config.MixedCache, config.MixedCache, config.MixedCache}; !reflect.DeepEqual(got, want) {
+		t.Errorf("cache behaviours %v, want %v", got, want)
+	}
+	if l := types.TestTypes[2].DocumentLibrary; l.Storage.Folder != "/docs" || l.Storage.Type != "file" || l.DocumentCount != 3 || l.SelectionStrategy != "weighted" {
+		t.Errorf("the library of a type is %+v", l)
+	}
+	if !types.Looping.Enabled || !types.Looping.SeedRecalculation {
+		t.Error("continuousLoop does not loop")
+	}
+	if m := types.TestTypes[3].ModelPreferences; len(m) != 1 || m[0].Model != "sim-embed" {
+		t.Errorf("embeddings go to %v", m)
+	}
+	short := parse(t, "spec: {test_types: {distribution: {random_short: 60, cached: 15}}}\n").Spec.TestTypes
+	if short[0].CacheBehavior != config.AvoidCache || short[1].CacheBehavior != config.PreferCache || short[1].Weight != 15 {
+		t.Errorf("as a distribution: %+v", short)
+	}
+	for spec, want := range map[string]string{
+		"{testTypes: [{name: a}, {name: a}]}": "there is a test type",
+		"{testTypes: [{name: a, documentLibrary: {enabled: true, storage: {type: file, folder: x}}}]}":                        "documentCount is required",
+		"{testTypes: [{name: a, modelTargeting: {slmModels: [s], rules: [{queryComplexity: complex, target: medium_llm}]}}]}": "mediumModels names no models",
+		"{testTypes: [{name: a, endpoint: embeddings}], targets: {apiRouterUrl: http://a, credentials: {env: K}}}":            "needs models of its own",
+	} {
+		list := faults(t, "spec: "+spec+"\n")
+		if len(list) != 1 || !strings.Contains(list[0].Message, want) {
+			t.Errorf("%s: %v, want %q", spec, list, want)
+		}
+	}
+	if w := parse(t, "spec: {documentLibrary: {enabled: true, storage: {type: file, folder: d}, documentCount: 1}}\n").Warnings(); len(w) != 1 {
+		t.Errorf("a library that nobody reads: warnings %q", w)
+	}
+}
+
+func TestFoldersOfDocumentsAreNextToTheScenario(t *testing.T) {
+	const spec = "spec: {documentLibrary: {enabled: true, storage: {type: file, folder: docs}, documentCount: 1}, testTypes: [{name: long}, {name: own, documentLibrary: {enabled: true}}]}\n"
+	s, err := config.Parse(filepath.Join("some", "folder", "a.yaml"), []byte(head+spec), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Join("some", "folder", "docs")
+	if general, own := s.Spec.DocumentLibrary.Storage.Folder, s.Spec.TestTypes[1].DocumentLibrary.Storage.Folder; general != want || own != want {
+		t.Errorf("the folders are %s and %s, want %s", general, own, want)
+	}
+}
+
 func TestUnsupported(t *testing.T) {
 	none := parse(t, `
 spec:
@@ -566,8 +624,7 @@ spec:
 spec:
   organizations: {distribution: random}
   users: {apiKeys: {rateLimit: {requestsPerSecond: 3}}}
-  test_types: {distribution: {long: 1}}
-  modelTargeting: {enabled: true, slmModels: [a]}
+  testTypes: [{name: manuals, documentLibrary: {enabled: true}}]
   documentLibrary: {enabled: true, bucketName: b, documentCount: 3}
   cacheSalt: {enabled: true, validation: {enabled: true}}
   scenarioMix: {scenarios: [{name: text-embedding}]}

@@ -46,10 +46,10 @@ type Spec struct {
 	Users           Users            `yaml:"users" doc:"The users of each organization."`
 	UserBehavior    UserBehavior     `yaml:"userBehavior" doc:"What a user does."`
 	LoadPattern     LoadPattern      `yaml:"loadPattern" doc:"How many users are active, and when. Left out, all of them start at once and each ends after its session."`
-	TestTypes       TestTypes        `yaml:"testTypes" alias:"test_types" doc:"Kinds of request and their shares."`
+	TestTypes       TestTypes        `yaml:"testTypes" alias:"test_types" doc:"Kinds of request and their shares. Left out, all are questions as in userBehavior."`
 	ModelTargeting  ModelTargeting   `yaml:"modelTargeting" doc:"Which model a question goes to."`
 	Looping         Looping          `yaml:"looping" doc:"Whether a user begins again after its session."`
-	DocumentLibrary DocumentLibrary  `yaml:"documentLibrary" doc:"Documents that long questions are about."`
+	DocumentLibrary DocumentLibrary  `yaml:"documentLibrary" doc:"Documents that the questions of the test type long are about."`
 	CacheSalt       CacheSalt        `yaml:"cacheSalt" doc:"Keeps tenants apart in the prefix cache: sent as the body field cache_salt."`
 	ScenarioMix     ScenarioMix      `yaml:"scenarioMix" doc:"TestScenario documents and their shares."`
 	Workers         Workers          `yaml:"workers" doc:"The processes that the load is spread over."`
@@ -320,12 +320,14 @@ type TestTypes []TestType
 type TestType struct {
 	Name              string          `yaml:"name" required:"true" doc:"random_short, long, cached, or a name of your own."`
 	Weight            float64         `yaml:"weight" default:"1" min:"0" max:"1000000000" doc:"Its share, over the sum of all weights."`
-	QuestionStrategy  string          `yaml:"questionStrategy" doc:"How its questions are made; left out, by questionStrategies."`
-	CacheBehavior     CacheBehavior   `yaml:"cacheBehavior" default:"mixed" enum:"avoid|prefer|mixed" doc:"avoid: every question is new; prefer: questions come again; mixed: either."`
-	CacheSalt         string          `yaml:"cacheSalt" doc:"A salt of its own."`
-	ModelTargeting    ModelTargeting  `yaml:"modelTargeting" doc:"Models of its own."`
-	DocumentLibrary   DocumentLibrary `yaml:"documentLibrary" doc:"Documents of its own."`
-	ContinuousLoop    bool            `yaml:"continuousLoop" default:"false" doc:"Whether a user begins again with a new seed."`
+	Endpoint          string          `yaml:"endpoint" default:"chat" enum:"chat|completions|embeddings|models" doc:"What it asks; models is the list of models. An extension of ours."`
+	QuestionStrategy  string          `yaml:"questionStrategy" doc:"How its questions are made; left out, by questionStrategies, or, for long, by tasks about the document."`
+	CacheBehavior     CacheBehavior   `yaml:"cacheBehavior" default:"mixed" enum:"avoid|prefer|mixed" doc:"avoid: every question begins in a way of its own and stands alone, so that no cache helps; prefer: a few questions with one long beginning come again and again; mixed: as they come. Left out: avoid for random_short, prefer for cached."`
+	CacheSalt         string          `yaml:"cacheSalt" doc:"A salt of its own, for all tenants."`
+	ModelPreferences  []ModelWeight   `yaml:"modelPreferences" doc:"Models of its own, and their shares. An extension of ours."`
+	ModelTargeting    ModelTargeting  `yaml:"modelTargeting" doc:"Which of other models its questions go to."`
+	DocumentLibrary   DocumentLibrary `yaml:"documentLibrary" doc:"Documents that its questions are about; what it leaves out is as in spec.documentLibrary."`
+	ContinuousLoop    bool            `yaml:"continuousLoop" default:"false" doc:"Turns looping on, unless that says otherwise: users begin again with a new seed."`
 	StreamingResponse *bool           `yaml:"streamingResponse" doc:"Whether answers are streamed; left out, by streamingRatio."`
 }
 
@@ -334,7 +336,7 @@ type ModelTargeting struct {
 	Enabled      bool         `yaml:"enabled" default:"false" doc:"Whether it applies; in a test type, naming models is enough."`
 	SLMModels    []string     `yaml:"slmModels" doc:"Small models."`
 	MediumModels []string     `yaml:"mediumModels" doc:"Medium models."`
-	Rules        []TargetRule `yaml:"rules" doc:"Which questions go where; the first that fits decides."`
+	Rules        []TargetRule `yaml:"rules" doc:"Which questions go where; the first that fits decides. What fits none goes to mediumModels. Left out: simple questions to slmModels."`
 }
 
 // TargetRule sends a class of questions to a class of models.
@@ -358,7 +360,7 @@ type DocumentLibrary struct {
 	Storage           DocumentStorage `yaml:"storage" doc:"Where the documents are."`
 	DocumentCount     int             `yaml:"documentCount" alias:"sampleSize" default:"0" min:"0" max:"1000000" doc:"How many there are, numbered from 1."`
 	DocumentPaths     []string        `yaml:"documentPaths" doc:"Folders of the bucket, if the documents are in more than one."`
-	SelectionStrategy string          `yaml:"selectionStrategy" default:"random" enum:"random|sequential|weighted" doc:"Which document is next."`
+	SelectionStrategy string          `yaml:"selectionStrategy" default:"random" enum:"random|sequential|weighted" doc:"Which document is next: any; 1, 2, 3 … in turn; or, weighted, document n in proportion to 1/n."`
 
 	_ struct{} `yaml:"bucketName" into:"storage.bucket" doc:"The same as storage.bucket."`
 }
@@ -368,7 +370,7 @@ type DocumentStorage struct {
 	Type      string        `yaml:"type" default:"s3" enum:"s3|minio|file" doc:"The kind of storage."`
 	Endpoint  string        `yaml:"endpoint" doc:"The address of an S3-compatible server."`
 	Bucket    string        `yaml:"bucket" doc:"The bucket."`
-	Folder    string        `yaml:"folder" doc:"The folder, in the bucket or on disk."`
+	Folder    string        `yaml:"folder" doc:"The folder, in the bucket or on disk: a path relative to the scenario."`
 	AccessKey secret.String `yaml:"accessKey" doc:"The access key; write ${NAME}."`
 	SecretKey secret.String `yaml:"secretKey" doc:"The secret key; write ${NAME}."`
 }
@@ -553,6 +555,7 @@ type QuestionTemplate struct {
 	Name      string              `yaml:"name" doc:"The name, for questionStrategies; template-1, template-2 … if it is left out."`
 	Template  string              `yaml:"template" required:"true" doc:"The text, with {variable} in it."`
 	Variables map[string][]string `yaml:"variables" list:"one" doc:"The values of each variable."`
+	Complex   bool                `yaml:"complex" default:"false" doc:"Whether modelTargeting takes its questions for complex ones. An extension of ours."`
 }
 
 // Chaos is faults that are made on purpose, on the way to the platform.

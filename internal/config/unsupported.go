@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Unsupported is a field that the file sets and that has no effect yet.
 type Unsupported struct {
@@ -19,11 +22,12 @@ var unsupported = []struct {
 	{"spec.organizations.distribution", "one process runs all organizations, so they are not spread",
 		func(s *Spec) bool { return s.Organizations.Distribution != Even }},
 	{"spec.users.apiKeys.rateLimit", "keys have the limits of their organization: the User/Org API sets none for a key", nil},
-	{"spec.testTypes", "all requests are of one kind: test types do not exist yet", nil},
-	{"spec.modelTargeting", "models are chosen by modelPreferences: model targeting does not exist yet",
-		func(s *Spec) bool { return s.ModelTargeting.Enabled }},
-	{"spec.documentLibrary", "no documents are read: the document library does not exist yet",
-		func(s *Spec) bool { return s.DocumentLibrary.Enabled }},
+	{"spec.testTypes", "documents are read from folders only: a library in a bucket is replaced by generated texts",
+		func(s *Spec) bool {
+			return slices.ContainsFunc(s.TestTypes, func(t TestType) bool { return t.DocumentLibrary.inBucket() })
+		}},
+	{"spec.documentLibrary", "documents are read from folders only: a library in a bucket is replaced by generated texts",
+		func(s *Spec) bool { return s.DocumentLibrary.inBucket() }},
 	{"spec.cacheSalt.validation", "salts are sent, but whether they keep tenants apart is not tested yet",
 		func(s *Spec) bool { return s.CacheSalt.Validation.Enabled }},
 	{"spec.scenarioMix", "TestScenarios are checked and not run yet: users ask questions", nil},
@@ -35,6 +39,8 @@ var unsupported = []struct {
 	{"spec.cleanup.exportResultsTo", "results go to local files: S3 is not supported yet",
 		func(s *Spec) bool { return strings.HasPrefix(s.Cleanup.ExportResultsTo, "s3://") }},
 }
+
+func (l *DocumentLibrary) inBucket() bool { return l.Enabled && l.Storage.Type != "file" }
 
 // Unsupported returns what the file asks for and does not get yet, in the
 // order of the format.

@@ -65,6 +65,9 @@ func (g *Gate) Ask(ctx context.Context, c *simulator.Call) error {
 // bytes bound the prompt; max_tokens bounds the answer. It is unknown for a
 // model without a price, and for an answer without a bound.
 func Worst(prices simulator.Prices, q *platform.Request) (microUSD int64, err error) {
+	if q.Endpoint == platform.ModelList {
+		return 0, nil // nobody charges for a list
+	}
 	if q.Endpoint != platform.Embeddings && q.MaxTokens < 1 {
 		return 0, errors.New("it sets no max_tokens")
 	}
@@ -106,7 +109,11 @@ func (g *Gate) actual(c *simulator.Call, worst int64, err error) (microUSD int64
 			return cost, true
 		}
 	}
-	if err != nil && (c.Exchange.Status >= http.StatusBadRequest || neverArrived(err)) {
+	if c.Request.Endpoint == platform.ModelList {
+		return 0, true
+	}
+	// An answer that failed a check did arrive, and was charged.
+	if err != nil && (c.Exchange.Status >= http.StatusBadRequest || c.Exchange.Status == 0 && neverArrived(err)) {
 		return 0, true
 	}
 	return worst, false

@@ -14,6 +14,7 @@ import (
 type reply struct {
 	choices   int    // entries in choices
 	vectors   int    // entries in data, for embeddings
+	listed    bool   // there is data, with or without entries
 	content   []byte // delta.content or message.content
 	text      []byte // text, for completions
 	reasoning []byte // delta.reasoning_content or delta.reasoning
@@ -42,7 +43,7 @@ func (r *reply) parse(doc []byte, part string) bool {
 		case "choices":
 			r.parseChoices(&s, part)
 		case "data":
-			r.vectors = 0
+			r.vectors, r.listed = 0, true
 			for ok := s.open('['); ok; ok = s.more('[') {
 				s.skip()
 				r.vectors++

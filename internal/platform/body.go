@@ -15,19 +15,20 @@ var endpointPaths = map[Endpoint]string{
 	Chat:        "/v1/chat/completions",
 	Completions: "/v1/completions",
 	Embeddings:  "/v1/embeddings",
+	ModelList:   "/v1/models",
 }
 
 // check refuses what no server could answer, before anything is sent.
 func (q *Request) check() error {
 	switch {
 	case endpointPaths[q.Endpoint] == "":
-		return fmt.Errorf("the endpoint %q is not one of chat, completions, embeddings", string(q.Endpoint))
-	case q.Model == "":
+		return fmt.Errorf("the endpoint %q is not one of chat, completions, embeddings, models", string(q.Endpoint))
+	case q.Model == "" && q.Endpoint != ModelList:
 		return errors.New("no model is named")
 	case q.Endpoint == Chat && len(q.Messages) == 0:
 		return errors.New("a chat needs at least one message")
-	case q.Endpoint == Embeddings && q.Stream:
-		return errors.New("embeddings cannot be streamed")
+	case q.Stream && q.Endpoint != Chat && q.Endpoint != Completions:
+		return fmt.Errorf("%s cannot be streamed", q.Endpoint)
 	case q.HasTemperature && (math.IsNaN(q.Temperature) || math.IsInf(q.Temperature, 0)):
 		return errors.New("the temperature is not a number")
 	case !headerSafe(q.Key.Reveal()):

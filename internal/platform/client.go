@@ -29,7 +29,6 @@ type Client struct {
 	transport *http.Transport
 	calls     http.RoundTripper // transport, or what is around it
 	targets   map[Endpoint]*target
-	models    *url.URL
 	host      string // host:port, for messages
 	header    http.Header
 	hostname  string // a Host header to send in place of the address's
@@ -38,8 +37,9 @@ type Client struct {
 
 // target is one call of the API.
 type target struct {
-	op  string
-	url *url.URL
+	op     string
+	method string
+	url    *url.URL
 }
 
 // NewClient returns a client whose moments count from epoch, which must hold
@@ -82,11 +82,12 @@ func NewClient(conn Connection, epoch time.Time) (*Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the address %q is not usable: %w", conn.BaseURL, err)
 		}
-		c.targets[endpoint] = &target{op: "POST " + path, url: u}
+		method := http.MethodPost
+		if endpoint == ModelList {
+			method = http.MethodGet
+		}
+		c.targets[endpoint] = &target{op: method + " " + path, method: method, url: u}
 		c.host = withPort(u)
-	}
-	if c.models, err = url.Parse(base + "/v1/models"); err != nil {
-		return nil, fmt.Errorf("the address %q is not usable: %w", conn.BaseURL, err)
 	}
 	return c, nil
 }
@@ -180,17 +181,20 @@ func (k *call) do(ctx context.Context) *Error {
 
 	k.buffers = pool.Get().(*buffers)
 	defer k.release()
-	k.request = q.appendBody(k.request[:0])
-	body := &payload{data: k.request}
-	defer body.takeBack() // runs before release
-	x.RequestBytes = int64(len(k.request))
-
 	ctx, cancel := k.bound(ctx)
 	defer cancel(nil)
 	watch := watcher{epoch: c.epoch}
-	req := c.request(httptrace.WithClientTrace(ctx, watch.trace()), http.MethodPost, t.url, q.Key)
-	req.Body, req.ContentLength = body.open(), x.RequestBytes
-	req.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
+	req := c.request(httptrace.WithClientTrace(ctx, watch.trace()), t.method, t.url, q.Key)
+	if t.method == http.MethodPost {
+		k.request = q.appendBody(k.request[:0])
+		body := &payload{data: k.request}
+		defer body.takeBack() // runs before release
+		x.RequestBytes = int64(len(k.request))
+		req.Body, req.ContentLength = body.open(), x.RequestBytes
+		req.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
+	} else {
+		delete(req.Header, "Content-Type")
+	}
 	if q.Stream {
 		req.Header["Accept"] = []string{"text/event-stream"}
 	}
@@ -328,6 +332,12 @@ func (k *call) answer(resp *http.Response) *Error {
 		return faulted(k.op, k.whole, false, k.hide())
 	case q.Endpoint == Embeddings && r.vectors == 0:
 		return k.invalid("the answer holds no embedding: ", k.whole)
+	case q.Endpoint == ModelList:
+		if !r.listed {
+			return k.invalid("the answer holds no list of models: ", k.whole)
+		}
+		x.UsageKnown = true // a list takes no tokens
+		return nil
 	case q.Endpoint != Embeddings && r.choices == 0:
 		return k.invalid("the answer holds no choice: ", k.whole)
 	}

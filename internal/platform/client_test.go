@@ -801,6 +801,40 @@ func TestModels(t *testing.T) {
 	}
 }
 
+func TestModelListAsLoad(t *testing.T) {
+	for _, test := range []struct {
+		name, answer string
+		kind         record.Kind
+	}{
+		{"a list", fmt.Sprintf(jsonHead, 35, `{"object":"list","data":[{"id":1}]}`), record.None},
+		{"an empty list", fmt.Sprintf(jsonHead, 11, `{"data":[]}`), record.None},
+		{"no list", fmt.Sprintf(jsonHead, 8, `{"a":[]}`), record.InvalidResponse},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := raw(t, func(w wire, r *http.Request) {
+				if r.Method != "GET" || r.URL.Path != "/v1/models" || r.ContentLength > 0 || r.Header.Get("X-Request-Id") != "id-1" {
+					t.Errorf("%s %s, %d bytes, %v", r.Method, r.URL, r.ContentLength, r.Header)
+				}
+				w.say("%s", test.answer)
+			})
+			var x Exchange
+			err := c.Do(t.Context(), &Request{Endpoint: ModelList, ID: "id-1"}, &x)
+			if test.kind != record.None {
+				if e := kindOf(t, err); e.Kind != test.kind {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			if err != nil || x.Status != 200 || !x.UsageKnown || x.Usage != (Usage{}) || x.RequestBytes != 0 || x.FirstByte == 0 {
+				t.Errorf("%+v, %v", x, err)
+			}
+		})
+	}
+	if err := (&Request{Endpoint: ModelList, Stream: true}).check(); err == nil {
+		t.Error("a list that streams")
+	}
+}
+
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

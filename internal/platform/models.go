@@ -22,7 +22,7 @@ func (c *Client) Models(ctx context.Context, key secret.String) ([]string, error
 	k := call{c: c, q: &Request{Key: key}, x: new(Exchange), op: op, buffers: new(buffers)}
 	bounded, cancel := k.bound(ctx)
 	defer cancel(nil)
-	req := c.request(bounded, http.MethodGet, c.models, key)
+	req := c.request(bounded, http.MethodGet, c.targets[ModelList].url, key)
 	delete(req.Header, "Content-Type")
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {

@@ -14,6 +14,7 @@ const (
 	Chat        Endpoint = "chat"        // POST /v1/chat/completions
 	Completions Endpoint = "completions" // POST /v1/completions
 	Embeddings  Endpoint = "embeddings"  // POST /v1/embeddings
+	ModelList   Endpoint = "models"      // GET /v1/models; it has no body, no model and no tokens
 )
 
 // Message is one turn of a conversation.

@@ -258,7 +258,9 @@ func (p *page) addSlices(b *export.Bundle, s *stats.Summary) {
 		return cell{Text: k.Endpoint + ", whole"}
 	})
 	p.TestTypes = build("test-types-table", "Test types", "Test type",
-		func(k stats.Key) stats.Key { return stats.Key{TestType: k.TestType} }, func(k stats.Key) cell { return text(k.TestType) })
+		stats.ByTestType, func(k stats.Key) cell { return text(k.TestType) })
+	// Requests before the load, such as the pre-flight one, are of no type.
+	p.TestTypes.Rows = slices.DeleteFunc(p.TestTypes.Rows, func(row []cell) bool { return row[0].Text == "" || row[0].Text == human.Unknown })
 	if len(p.TestTypes.Rows) == 1 {
 		p.TestTypes.Rows = nil // a single type says nothing new
 	}

@@ -55,6 +55,8 @@ func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
 	t.load()
 	t.latencies()
 	t.orgs()
+	t.slices("Test types", stats.ByTestType, func(k stats.Key) string { return k.TestType })
+	t.slices("Endpoints", func(k stats.Key) stats.Key { return stats.Key{Endpoint: k.Endpoint} }, func(k stats.Key) string { return k.Endpoint })
 	t.errors()
 	t.chaos()
 	t.notes("Findings about the platform", t.findings())
@@ -379,6 +381,50 @@ func (t *terminal) orgs() {
 			s += cell
 		}
 		t.line(s)
+	}
+}
+
+// slices compares kinds of request, if there are several.
+func (t *terminal) slices(title string, by func(stats.Key) stats.Key, name func(stats.Key) string) {
+	var groups []*stats.Group
+	width := 8
+	for _, g := range t.summary.Rollup(by) {
+		// What was sent before the load, to see whether all is well, is of no kind.
+		if n := human.Clean(name(g.Key)); n != "" && g.All.Requests > 0 {
+			groups = append(groups, g)
+			width = max(width, human.Width(n))
+		}
+	}
+	if len(groups) < 2 {
+		return
+	}
+	remark := ""
+	if all := len(groups); all > terminalOrgs {
+		slices.SortStableFunc(groups, func(a, b *stats.Group) int { return cmp.Compare(b.All.Requests, a.All.Requests) })
+		groups = groups[:terminalOrgs]
+		remark = fmt.Sprintf("the %d of %d with most requests", terminalOrgs, all)
+	}
+	t.section(title, remark)
+	p95 := func(h *stats.Histogram) string {
+		if h.Count() == 0 {
+			return human.Unknown
+		}
+		return human.Duration(h.Quantile(0.95))
+	}
+	width = min(width, max(8, t.o.Width-2-10-8-9-10-10))
+	row := func(name, requests, share, cached, ttft, e2e string) string {
+		return "  " + human.Left(name, width) + human.Right(requests, 10) + human.Right(share, 8) + human.Right(cached, 9) + human.Right(ttft, 10) + human.Right(e2e, 10)
+	}
+	t.line(t.Dim(row("", "requests", "share", "cached", "ttft p95", "e2e p95")))
+	for _, g := range groups {
+		share, cached := human.Unknown, human.Unknown
+		if all := t.overall.Measured.Requests; all > 0 {
+			share = human.Percent(float64(g.Measured.Requests) / float64(all))
+		}
+		if g.All.PromptTokens > 0 {
+			cached = human.Percent(float64(g.All.CachedTokens) / float64(g.All.PromptTokens))
+		}
+		t.line(row(human.Clean(name(g.Key)), human.Short(g.All.Requests), share, cached, p95(&g.Latency.TTFT), p95(&g.Latency.E2E)))
 	}
 }
 

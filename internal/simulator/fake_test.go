@@ -32,6 +32,7 @@ type asked struct {
 	Request                    platform.Request
 	Messages                   []platform.Message
 	Org, User, Phase, Strategy string
+	TestType                   string
 	Session, Turn, Attempt     int
 	Measured                   bool
 	Scheduled, At              time.Duration
@@ -54,7 +55,7 @@ func (l *llm) Ask(ctx context.Context, c *Call) error {
 	n := len(l.asked)
 	l.asked = append(l.asked, asked{
 		Request: c.Request, Messages: append([]platform.Message(nil), c.Request.Messages...),
-		Org: c.Org, User: c.User, Phase: c.Phase, Strategy: c.Strategy,
+		Org: c.Org, User: c.User, Phase: c.Phase, Strategy: c.Strategy, TestType: c.TestType,
 		Session: c.Session, Turn: c.Turn, Attempt: c.Attempt, Measured: c.Measured,
 		Scheduled: c.Scheduled, At: time.Since(l.epoch),
 	})
@@ -71,7 +72,7 @@ func (l *llm) Ask(ctx context.Context, c *Call) error {
 		err = l.fails(n)
 	}
 	c.Exchange.Done = time.Since(l.epoch)
-	if err == nil {
+	if err == nil && len(c.Request.Messages) > 0 {
 		c.Exchange.Answer = append(c.Exchange.Answer[:0], "Answer to: "...)
 		c.Exchange.Answer = append(c.Exchange.Answer, c.Request.Messages[len(c.Request.Messages)-1].Content...)
 	}

@@ -240,11 +240,12 @@ func (v *visitor) visit(ctx context.Context, due time.Duration) {
 	if v.left == 0 {
 		v.rng = questions.Seed(v.fleet.opt.Seed, v.OrgIndex, v.UserIndex, v.session)
 		v.call.Session, v.turn, v.left = v.session, 0, 1
-		if s.MultiTurn > 0 && v.rng.Float64() < s.MultiTurn && s.Endpoint == platform.Chat {
+		v.user.begin(v.types.nth(v.session))
+		if s.MultiTurn > 0 && v.rng.Float64() < s.MultiTurn && v.kind.Endpoint == platform.Chat && !v.kind.Single {
 			v.left = s.turns.draw(v.rng)
 		}
 		v.question = v.invent(nil)
-		v.call.Request.Model = s.model(v.question, v.rng)
+		v.call.Request.Model = v.kind.model(v.question, v.rng)
 		v.talk.begin(s.Context, s.MaxBody-envelope(v.call.Request.Model, v.call.Request.CacheSalt))
 	} else {
 		v.turn++

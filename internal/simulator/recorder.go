@@ -70,7 +70,10 @@ func (r *Recorder) fill(rec *record.Record, c *Call, err error) {
 		Status: ex.Status, FinishReason: ex.FinishReason,
 		RequestBytes: ex.RequestBytes, ResponseBytes: ex.ResponseBytes,
 	}
-	if ex.UsageKnown && r.Prices != nil {
+	switch {
+	case req.Endpoint == platform.ModelList:
+		rec.CostKnown = true // nobody charges for a list
+	case ex.UsageKnown && r.Prices != nil:
 		rec.CostMicroUSD, rec.CostKnown = r.Prices.Cost(req.Model, ex.Usage)
 	}
 	if err != nil {

@@ -3,7 +3,6 @@ package simulator
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -56,9 +55,9 @@ type Script struct {
 	Endpoint platform.Endpoint
 	// Models are chosen by weight, anew for each conversation.
 	Models []Model
-	// SimpleModels and ComplexModels, if there are any, replace Models for
-	// questions of that kind.
-	SimpleModels, ComplexModels []Model
+	// Targets replace Models for the questions that fit; the first that fits
+	// decides, and for a conversation its first question.
+	Targets []Target
 	// MaxTokens bounds each answer; a draw below 1 is not sent.
 	MaxTokens Number
 	// Temperature is drawn for each request; nil sends none.
@@ -66,8 +65,10 @@ type Script struct {
 	// StreamingRatio is the share of requests that ask for a stream, 0 to 1.
 	StreamingRatio float64
 	Salt           Salt
-	// TestType labels the records.
+	// TestType labels the records of a script without Types.
 	TestType string
+	// Types are the kinds of request, if there are several.
+	Types []Type
 
 	// StopAfter sends a user home for good after so many questions that failed,
 	// retries included, for a reason other than those in Ignore; 0 never does.
@@ -126,6 +127,15 @@ func (s Salt) For(id Identity) string {
 	}
 }
 
+func (s Salt) check() error {
+	switch s.Strategy {
+	case NoSalt, SaltOrg, SaltUser, SaltCustom:
+		return nil
+	default:
+		return fmt.Errorf("the cache salt strategy %q is unknown: use %s, %s or %s", s.Strategy, SaltOrg, SaltUser, SaltCustom)
+	}
+}
+
 // largestBody is the most that the platform's router takes.
 const largestBody = 64<<10 - 1
 
@@ -133,7 +143,7 @@ const largestBody = 64<<10 - 1
 func (s *Script) Check() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if s.Source == nil {
+	if s.Source == nil && len(s.Types) == 0 {
 		fault("the script has no source of questions")
 	}
 	errs = append(errs,
@@ -159,20 +169,49 @@ func (s *Script) Check() error {
 	if s.Loop.Max < 0 || s.Loop.For < 0 {
 		fault("a loop cannot be bounded by %d sessions or %v: give positive bounds, or 0 for none", s.Loop.Max, s.Loop.For)
 	}
-	switch s.Endpoint {
-	case "", platform.Chat, platform.Completions, platform.Embeddings:
+	errs = append(errs, checkEndpoint(s.Endpoint), s.Salt.check())
+	switch {
+	case len(s.Types) == 0:
+		errs = append(errs, checkModels(s.Models, s.Targets))
+		if len(s.Models) == 0 {
+			fault("no model to ask: list at least one under modelPreferences")
+		}
 	default:
-		fault("the endpoint %q is unknown: use %s, %s or %s", s.Endpoint, platform.Chat, platform.Completions, platform.Embeddings)
+		if len(s.Models)+len(s.Targets) > 0 {
+			errs = append(errs, checkModels(s.Models, s.Targets))
+		}
+		sum := 0.0
+		for i := range s.Types {
+			errs = append(errs, s.Types[i].check(s))
+			sum += s.Types[i].Weight
+		}
+		if !(sum > 0) {
+			fault("the weights of the types sum to zero: give at least one of them a positive weight")
+		}
 	}
-	switch s.Salt.Strategy {
-	case NoSalt, SaltOrg, SaltUser, SaltCustom:
+	return errors.Join(errs...)
+}
+
+func checkEndpoint(e platform.Endpoint) error {
+	switch e {
+	case "", platform.Chat, platform.Completions, platform.Embeddings, platform.ModelList:
+		return nil
 	default:
-		fault("the cache salt strategy %q is unknown: use %s, %s or %s", s.Salt.Strategy, SaltOrg, SaltUser, SaltCustom)
+		return fmt.Errorf("the endpoint %q is unknown: use %s, %s, %s or %s", e, platform.Chat, platform.Completions, platform.Embeddings, platform.ModelList)
 	}
-	if len(s.Models) == 0 && (len(s.SimpleModels) == 0 || len(s.ComplexModels) == 0) {
-		fault("no model to ask: list at least one under modelPreferences")
+}
+
+func checkModels(models []Model, targets []Target) error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	all := [][]Model{models}
+	for _, t := range targets {
+		all = append(all, t.Models)
+		if len(t.Models) == 0 {
+			fault("a target needs models")
+		}
 	}
-	for _, models := range [][]Model{s.Models, s.SimpleModels, s.ComplexModels} {
+	for _, models := range all {
 		sum := 0.0
 		for _, m := range models {
 			if !(m.Weight >= 0) || m.Name == "" {
@@ -193,6 +232,7 @@ type compiled struct {
 	questions, turns             table
 	sessionLength, think, tokens sampler
 	temperature                  sampler
+	kinds                        []variety
 }
 
 func compile(s Script) *compiled {
@@ -202,6 +242,7 @@ func compile(s Script) *compiled {
 		sessionLength: s.SessionLength.sampler(),
 		think:         s.Think.sampler(),
 		tokens:        s.MaxTokens.sampler(),
+		kinds:         s.kinds(),
 	}
 	if s.MultiTurn > 0 {
 		c.turns = s.Turns.table()
@@ -209,37 +250,8 @@ func compile(s Script) *compiled {
 	if s.Temperature != nil {
 		c.temperature = s.Temperature.sampler()
 	}
-	if c.Endpoint == "" {
-		c.Endpoint = platform.Chat
-	}
 	if c.MaxBody == 0 {
 		c.MaxBody = largestBody
 	}
 	return c
-}
-
-// model chooses a model for a question.
-func (s *compiled) model(q questions.Question, rng *rand.Rand) string {
-	models := s.Models
-	switch {
-	case q.Complex && len(s.ComplexModels) > 0:
-		models = s.ComplexModels
-	case !q.Complex && len(s.SimpleModels) > 0:
-		models = s.SimpleModels
-	}
-	sum := 0.0
-	for _, m := range models {
-		sum += m.Weight
-	}
-	x, chosen := rng.Float64()*sum, ""
-	for _, m := range models {
-		if m.Weight == 0 {
-			continue
-		}
-		chosen = m.Name
-		if x -= m.Weight; x < 0 {
-			break
-		}
-	}
-	return chosen
 }

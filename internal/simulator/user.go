@@ -41,10 +41,12 @@ type user struct {
 	asked    int           // questions, for their IDs
 	failures int           // questions that failed and were not to be ignored
 
-	rng  *rand.Rand // decides what the user does in this session
-	call Call
-	talk conversation
-	id   []byte // scratch
+	rng   *rand.Rand // decides what the user does in this session
+	types turnstile
+	kind  *variety // of the conversation
+	call  Call
+	talk  conversation
+	id    []byte // scratch
 
 	timer *time.Timer
 	free  time.Duration // when the user last became free to think and ask
@@ -53,15 +55,14 @@ type user struct {
 
 func newUser(f *Fleet, id Identity) *user {
 	s := f.scriptOf(id.OrgIndex)
-	u := &user{Identity: id, fleet: f, script: s}
+	u := &user{Identity: id, fleet: f, script: s, types: turnstile{kinds: s.kinds, user: id.UserIndex}}
 	u.call = Call{
-		Org: id.Org, User: id.User, UserIndex: id.UserIndex, TestType: s.TestType,
+		Org: id.Org, User: id.User, UserIndex: id.UserIndex,
 		PhaseAt: f.phaseAt,
 		// Loop −1 belongs to no session: what happens on the way must not
 		// change what the user asks next.
 		Rand: questions.Seed(f.opt.Seed, id.OrgIndex, id.UserIndex, -1),
 	}
-	u.call.Request = platform.Request{Endpoint: s.Endpoint, CacheSalt: s.Salt.For(id)}
 	return u
 }
 
@@ -117,13 +118,15 @@ func (u *user) session(ctx context.Context) SessionEnd {
 	if length := seconds(s.sessionLength, u.rng); length > 0 {
 		end = u.free + length
 	}
+	u.types.begin(u.rng)
 	for asked := 0; asked < total; {
+		u.begin(u.types.next())
 		turns := 1
-		if s.MultiTurn > 0 && u.rng.Float64() < s.MultiTurn && s.Endpoint == platform.Chat {
+		if s.MultiTurn > 0 && u.rng.Float64() < s.MultiTurn && u.kind.Endpoint == platform.Chat && !u.kind.Single {
 			turns = min(s.turns.draw(u.rng), total-asked)
 		}
 		question := u.invent(nil)
-		u.call.Request.Model = s.model(question, u.rng)
+		u.call.Request.Model = u.kind.model(question, u.rng)
 		u.talk.begin(s.Context, s.MaxBody-envelope(u.call.Request.Model, u.call.Request.CacheSalt))
 		for turn := range turns {
 			if turn > 0 {
@@ -148,6 +151,13 @@ func (u *user) session(ctx context.Context) SessionEnd {
 	return SessionCompleted
 }
 
+// begin makes what follows requests of a kind.
+func (u *user) begin(k *variety) {
+	u.kind = k
+	u.call.TestType = k.Name
+	u.call.Request = platform.Request{Endpoint: k.Endpoint, CacheSalt: k.Salt.For(u.Identity)}
+}
+
 // invent makes up a question, to follow up on another unless that is nil.
 func (u *user) invent(previous *questions.Question) (q questions.Question) {
 	watch := u.fleet.opt.Watch.Question
@@ -156,7 +166,7 @@ func (u *user) invent(previous *questions.Question) (q questions.Question) {
 		start = time.Now()
 	}
 	if previous == nil {
-		q = u.script.Source.Next(u.rng)
+		q = u.kind.Source.Next(u.rng)
 	} else {
 		q = questions.FollowUp(u.rng, *previous)
 	}
@@ -178,7 +188,8 @@ func (u *user) pause() time.Duration {
 	}
 	u.fresh = false
 	if u.script.Stagger {
-		return time.Duration(u.rng.Float64() * float64(think))
+		// Not from the session's numbers, which a later loop may have to repeat.
+		return time.Duration(u.call.Rand.Float64() * float64(think))
 	}
 	return 0
 }
@@ -210,7 +221,7 @@ func (u *user) ask(ctx context.Context, q questions.Question, due time.Duration)
 	err := u.fleet.opt.Asker.Ask(ctx, &u.call)
 	u.free = u.fleet.now()
 
-	if u.script.Endpoint == platform.Chat {
+	if u.kind.Endpoint == platform.Chat {
 		if err != nil {
 			u.talk.answer(nil)
 		} else {
@@ -244,16 +255,19 @@ func (u *user) ask(ctx context.Context, q questions.Question, due time.Duration)
 func (u *user) prepare(q questions.Question) {
 	s, req := u.script, &u.call.Request
 	u.call.Strategy = q.Strategy
-	if s.Endpoint == platform.Chat {
-		req.Messages = u.talk.ask(q.Text)
-	} else {
-		req.Input = q.Text
-	}
 	// Drawn whether needed or not, so that one setting does not shift the
 	// random numbers behind another.
-	stream := u.rng.Float64() < s.StreamingRatio
+	stream := u.rng.Float64() < *u.kind.StreamingRatio
 	tokens := int(math.Round(s.tokens.draw(u.rng)))
-	if s.Endpoint != platform.Embeddings {
+	switch u.kind.Endpoint {
+	case platform.Chat:
+		req.Messages = u.talk.ask(q.Text)
+	case platform.ModelList:
+		u.call.Strategy, req.Model = "", ""
+	default:
+		req.Input = q.Text
+	}
+	if generates := u.kind.Endpoint == platform.Chat || u.kind.Endpoint == platform.Completions; generates {
 		req.Stream, req.MaxTokens = stream, tokens
 		if s.temperature != nil {
 			req.Temperature, req.HasTemperature = s.temperature.draw(u.rng), true

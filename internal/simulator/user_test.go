@@ -100,9 +100,8 @@ func TestRequestsFollowTheScript(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := once(script(t))
 		s.Questions = Count{Min: 2000, Max: 2000}
-		s.Models = nil
-		s.SimpleModels = []Model{{"small", 1}}
-		s.ComplexModels = []Model{{"large", 3}, {"huge", 1}, {"never", 0}}
+		s.Models = []Model{{"small", 1}}
+		s.Targets = []Target{{func(q questions.Question) bool { return q.Complex }, []Model{{"large", 3}, {"huge", 1}, {"never", 0}}}}
 		s.StreamingRatio = 0.25
 		s.MaxTokens = Number{Min: 100, Max: 300}
 		s.Temperature = &Number{Base: 0.7, Variance: 0.1, Distribution: Gaussian}
@@ -438,12 +437,12 @@ func TestScriptCheck(t *testing.T) {
 		Questions: Count{Min: 0, Max: 3}, Think: Number{Base: -1}, SessionLength: Number{Min: 2, Max: 1},
 		MaxTokens: Number{Distribution: "odd"}, Temperature: &Number{Base: math.NaN()}, MultiTurn: 2, Turns: Count{},
 		StreamingRatio: math.NaN(), MaxBody: -1, Loop: Loop{Max: -1}, Endpoint: "images", Salt: Salt{Strategy: "pepper"},
-		SimpleModels: []Model{{"", 1}}, ComplexModels: []Model{{"m", 0}},
+		Models: []Model{{"", 1}}, Targets: []Target{{Models: []Model{{"m", 0}}}, {}},
 	}
 	err := bad.Check()
 	for _, want := range []string{"no source", "questions per session", "think time", "session duration", "max tokens", `"odd"`, "temperature",
 		"probability of a conversation", "turns per conversation", "share of streams", "largest body", "loop", `"images"`, `"pepper"`,
-		"cannot be chosen", "sum to zero"} {
+		"cannot be chosen", "sum to zero", "needs models"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check() = %v\nit should mention %q", err, want)
 		}

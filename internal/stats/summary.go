@@ -207,4 +207,5 @@ var (
 	ByPhase    = func(k Key) Key { return Key{Phase: k.Phase} }
 	ByEndpoint = func(k Key) Key { return Key{Endpoint: k.Endpoint, Stream: k.Stream} }
 	ByStream   = func(k Key) Key { return Key{Stream: k.Stream} }
+	ByTestType = func(k Key) Key { return Key{TestType: k.TestType} }
 )

@@ -58,22 +58,29 @@ func (w *Worker) breakerChanged(from, to string) {
 	w.Log.Info("circuit breaker changed", zap.String("from", from), zap.String("to", to))
 }
 
-// probe sends one small request to a model as a user would, before the load
-// begins, and reports whether the answer was streamed.
-func (w *Worker) probe(ctx context.Context, who simulator.Identity, model string, stream bool) (streamed bool, err error) {
+// probe sends one small request as a user would, before the load begins, and
+// reports whether the answer was streamed.
+func (w *Worker) probe(ctx context.Context, who simulator.Identity, to simulator.EndpointModel, stream bool) (streamed bool, err error) {
 	client, err := platform.NewClient(w.job.router, time.Now())
 	if err != nil {
 		return false, err
 	}
 	defer client.Close()
+	const question = "Answer with one word: are you ready?"
+	stream = stream && to.Generates()
 	call := &simulator.Call{
 		Org: who.Org, User: who.User, UserIndex: who.UserIndex, Phase: PreFlight,
-		Request: platform.Request{
-			Endpoint: platform.Chat, Model: model, Stream: stream, MaxTokens: 16,
-			Messages:  []platform.Message{{Role: "user", Content: "Answer with one word: are you ready?"}},
-			CacheSalt: w.job.script.Salt.For(who),
-			ID:        w.RunID + "-pre-flight",
-		},
+		Request: platform.Request{Endpoint: to.Endpoint, Model: to.Model, CacheSalt: w.job.script.Salt.For(who), ID: w.RunID + "-pre-flight"},
+	}
+	switch req := &call.Request; to.Endpoint {
+	case platform.Chat:
+		req.Messages = []platform.Message{{Role: "user", Content: question}}
+		req.Stream, req.MaxTokens = stream, 16
+	case platform.Completions:
+		req.Input, req.Stream, req.MaxTokens = question, stream, 16
+	case platform.Embeddings:
+		req.Input = question
+	case platform.ModelList:
 	}
 	if len(who.Keys) > 0 {
 		call.Request.Key = who.Keys[0]

@@ -128,7 +128,7 @@ func RemoveTenants(ctx context.Context, tenancy *platform.Tenancy, book *ledger.
 	return c
 }
 
-// preflight sends one real request to every model, since that a server answers its health
+// preflight sends one real request to every model and endpoint, since that a server answers its health
 // checks proves nothing. It also finds out which models there are, if the
 // scenario names none, and whether streams work.
 func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) error {
@@ -148,25 +148,26 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 		}
 		w.Log.Info("model chosen", zap.String("model", models[0]), zap.Strings("listed", models))
 	}
-	if err := w.checkStreaming(ctx, first, script.Models[0].Name); err != nil {
+	calls := script.Calls()
+	if err := w.checkStreaming(ctx, first, calls[0]); err != nil {
 		return err
 	}
-	for _, m := range script.Models[1:] {
-		if m.Weight == 0 {
-			continue
-		}
-		if _, err := w.probe(ctx, first, m.Name, script.StreamingRatio > 0); err != nil {
-			return w.explainPreflight(fmt.Errorf("model %s: %w", m.Name, err))
+	for _, c := range calls[1:] {
+		if _, err := w.probe(ctx, first, c, script.Streams()); err != nil {
+			if c.Model != "" {
+				err = fmt.Errorf("model %s: %w", c.Model, err)
+			}
+			return w.explainPreflight(err)
 		}
 	}
 	return nil
 }
 
-// checkStreaming probes one model. Where streams fail and whole answers do
+// checkStreaming makes one call. Where streams fail and whole answers do
 // not, the run does without streams and says so.
-func (w *Worker) checkStreaming(ctx context.Context, first simulator.Identity, model string) error {
-	streaming := w.job.script.StreamingRatio > 0
-	streamed, err := w.probe(ctx, first, model, streaming)
+func (w *Worker) checkStreaming(ctx context.Context, first simulator.Identity, call simulator.EndpointModel) error {
+	streaming := w.job.script.Streams() && call.Generates()
+	streamed, err := w.probe(ctx, first, call, streaming)
 	var perr *platform.Error
 	switch {
 	case err == nil && streaming && !streamed:
@@ -177,12 +178,12 @@ func (w *Worker) checkStreaming(ctx context.Context, first simulator.Identity, m
 	case !streaming, !errors.As(err, &perr), perr.Kind == record.AuthError, perr.Outcome() != record.Failed:
 		return w.explainPreflight(err)
 	}
-	if _, plainErr := w.probe(ctx, first, model, false); plainErr != nil {
+	if _, plainErr := w.probe(ctx, first, call, false); plainErr != nil {
 		return w.explainPreflight(err)
 	}
 	// A platform that fails now and then must not be taken for one that
 	// cannot stream.
-	_, err = w.probe(ctx, first, model, true)
+	_, err = w.probe(ctx, first, call, true)
 	switch {
 	case err == nil:
 		return nil
@@ -195,6 +196,9 @@ func (w *Worker) checkStreaming(ctx context.Context, first simulator.Identity, m
 
 func (w *Worker) withoutStreaming(why string) {
 	w.job.script.StreamingRatio = 0
+	for i := range w.job.script.Types {
+		w.job.script.Types[i].StreamingRatio = nil
+	}
 	w.find("streaming is not supported", "%s; all requests of this run are sent without streaming, so there is no TTFT and no ITL", why)
 }
 

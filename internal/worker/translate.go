@@ -16,7 +16,6 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/plan"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
-	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
@@ -78,8 +77,9 @@ type open struct {
 	maxInFlight int
 }
 
-// translate is the one place where the scenario's words become ours.
-func translate(o Options) (job, error) {
+// translate is the one place where the scenario's words become ours. warn
+// takes remarks, during the run as well; those on one topic are made once.
+func translate(o Options, warn func(topic, text string)) (job, error) {
 	spec := &o.Scenario.Spec
 	if spec.Seed == nil {
 		return job{}, errors.New("the run has no seed")
@@ -103,7 +103,7 @@ func translate(o Options) (job, error) {
 	j.judgement(spec)
 	j.harm(spec.Advanced.Chaos)
 	var err error
-	if j.script, err = script(spec, len(j.phases) == 0); err != nil {
+	if j.script, err = script(spec, len(j.phases) == 0, newTraffic(spec, warn)); err != nil {
 		return job{}, err
 	}
 	return j, j.affordable()
@@ -134,15 +134,19 @@ func (j *job) affordable() error {
 		return nil
 	}
 	var unpriced []string
-	for _, m := range slices.Concat(j.script.Models, j.script.SimpleModels, j.script.ComplexModels) {
-		if _, ok := j.prices.Cost(m.Name, platform.Usage{}); !ok && !slices.Contains(unpriced, m.Name) {
-			unpriced = append(unpriced, m.Name)
+	generates := false
+	if len(j.script.Models) > 0 { // else it is found out before the load
+		for _, c := range j.script.Calls() {
+			generates = generates || c.Generates()
+			if _, ok := j.prices.Cost(c.Model, platform.Usage{}); !ok && c.Model != "" && !slices.Contains(unpriced, c.Model) {
+				unpriced = append(unpriced, c.Model)
+			}
 		}
 	}
 	if len(unpriced) > 0 {
 		return fmt.Errorf("limits.maxCostUsd cannot be kept: there is no price for the model %s; give one under spec.pricing", strings.Join(unpriced, " nor for "))
 	}
-	if j.script.Endpoint != platform.Embeddings && j.script.MaxTokens.Min < 1 {
+	if (generates || len(j.script.Models) == 0) && j.script.MaxTokens.Min < 1 {
 		return errors.New("limits.maxCostUsd cannot be kept: an answer whose length is not bounded can cost anything; let userBehavior.maxTokensPerRequest have a min of at least 1")
 	}
 	return nil
@@ -392,7 +396,7 @@ func (j *job) scripts() map[int]simulator.Script {
 			script.Think = *s.think
 		}
 		if s.models != nil {
-			script.Models, script.SimpleModels, script.ComplexModels = s.models, nil, nil
+			script.Models, script.Targets = s.models, nil
 		}
 		scripts[org] = script
 	}
@@ -425,7 +429,7 @@ func (j *job) judgement(spec *config.Spec) {
 }
 
 // script translates what a user does. allAtOnce is load without a ramp.
-func script(spec *config.Spec, allAtOnce bool) (simulator.Script, error) {
+func script(spec *config.Spec, allAtOnce bool, traffic *traffic) (simulator.Script, error) {
 	b := &spec.UserBehavior
 	s := simulator.Script{
 		Questions: simulator.Count{
@@ -454,7 +458,7 @@ func script(spec *config.Spec, allAtOnce bool) (simulator.Script, error) {
 		n := number(*b.Temperature)
 		s.Temperature = &n
 	}
-	s.Models = models(b.ModelPreferences)
+	s.Models, s.Targets = models(b.ModelPreferences), targets(spec.ModelTargeting)
 	if spec.CacheSalt.Enabled {
 		s.Salt = simulator.Salt{Strategy: simulator.SaltStrategy(spec.CacheSalt.Strategy), Custom: spec.CacheSalt.CustomValue}
 	}
@@ -466,16 +470,11 @@ func script(spec *config.Spec, allAtOnce bool) (simulator.Script, error) {
 	case allAtOnce:
 		s.Loop = simulator.Loop{Max: 1}
 	}
-	var weights []questions.Weight
-	for _, q := range b.QuestionStrategies {
-		weights = append(weights, questions.Weight{Strategy: q.Name, Weight: q.Weight})
-	}
-	var templates []questions.Template
-	for _, t := range spec.Advanced.QuestionTemplates {
-		templates = append(templates, questions.Template{Name: t.Name, Text: t.Template, Variables: t.Variables})
-	}
 	var err error
-	s.Source, err = questions.New(weights, templates...)
+	if s.Source, err = traffic.general(); err != nil {
+		return simulator.Script{}, err
+	}
+	s.Types, err = traffic.types(s.Source)
 	return s, err
 }
 

@@ -77,17 +77,16 @@ type Worker struct {
 // New prepares a run. It makes no call and writes no file; its error is about
 // the scenario or the files it names.
 func New(o Options) (*Worker, error) {
-	j, err := translate(o)
-	if err != nil {
+	w := &Worker{Options: o, stage: "starting", said: map[string]bool{}}
+	var err error
+	if w.job, err = translate(o, w.warnOnce); err != nil {
 		return nil, err
 	}
-	w := &Worker{
-		Options: o, job: j, collector: stats.NewCollector(j.objective), guard: limits.NewGuard(j.limits.Share(o.Worker, o.Workers)),
-		recovery: chaos.NewRecovery(j.chaos.Outages),
-		stage:    "starting", said: map[string]bool{},
-	}
-	if j.createTenants {
-		if w.tenancy, err = platform.NewTenancy(j.userOrg, j.admin); err != nil {
+	w.collector = stats.NewCollector(w.job.objective)
+	w.guard = limits.NewGuard(w.job.limits.Share(o.Worker, o.Workers))
+	w.recovery = chaos.NewRecovery(w.job.chaos.Outages)
+	if w.job.createTenants {
+		if w.tenancy, err = platform.NewTenancy(w.job.userOrg, w.job.admin); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,58 @@
+package report_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+)
+
+// kinds is a run with three types of request, after one that was of none.
+func kinds() *export.Bundle {
+	c := stats.NewCollector(stats.Objective{})
+	add := func(n int, r record.Record) {
+		r.Org, r.Model, r.UsageKnown, r.CostKnown, r.Final = "acme", "m", true, true, true
+		r.Done = r.Scheduled + 300*time.Millisecond
+		for range n {
+			c.Add(&r)
+		}
+	}
+	add(1, record.Record{Endpoint: "chat", PromptTokens: 10})
+	add(60, record.Record{Endpoint: "chat", TestType: "random_short", Measured: true, PromptTokens: 50, CachedTokens: 1, FirstToken: 40 * time.Millisecond})
+	add(30, record.Record{Endpoint: "chat", TestType: "cached", Measured: true, PromptTokens: 100, CachedTokens: 90, FirstToken: 20 * time.Millisecond})
+	add(10, record.Record{Endpoint: "embeddings", TestType: "vectors", Measured: true, PromptTokens: 100})
+	return &export.Bundle{Run: export.Run{ID: "r1", Scenario: "kinds", Duration: time.Minute, MeasuredDuration: time.Minute}, Summary: c.Summary()}
+}
+
+func TestKindsOfRequestAreCompared(t *testing.T) {
+	var out bytes.Buffer
+	if err := report.Terminal(&out, kinds(), report.TerminalOptions{Width: 80}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Test types\n",
+		"requests   share   cached  ttft p95   e2e p95\n",
+		"random_short        60   60.0% 2.00% 40ms 300ms",
+		"cached              30   30.0% 90.0% 20ms 300ms",
+		"vectors             10   10.0% 0% – 300ms",
+		"Endpoints\n",
+		"embeddings        10   10.0% 0% – 300ms",
+	} {
+		squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+		if !strings.Contains(squeeze(out.String()), squeeze(want)) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	if err := report.Terminal(&out, quiet(), report.TerminalOptions{Width: 80}); err != nil {
+		t.Fatal(err)
+	}
+	if s := out.String(); strings.Contains(s, "Test types") || strings.Contains(s, "Endpoints") {
+		t.Errorf("one kind is compared with itself:\n%s", s)
+	}
+}
