@@ -627,7 +627,6 @@ spec:
   testTypes: [{name: manuals, documentLibrary: {enabled: true}}]
   documentLibrary: {enabled: true, bucketName: b, documentCount: 3}
   cacheSalt: {enabled: true, validation: {enabled: true}}
-  scenarioMix: {scenarios: [{name: text-embedding}]}
   workers: {replicas: 2}
   targets: {budgetServiceUrl: http://b}
   metrics: {labels: {a: b}}
@@ -783,5 +782,39 @@ spec:
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q in it", spec, err, want)
 		}
+	}
+}
+
+func TestMixFindsItsTestScenarios(t *testing.T) {
+	const one = "apiVersion: loadtest.ai-aas.dev/v1\nkind: TestScenario\nmetadata: {name: %s}\nspec: {endpoint: {path: %s}, requestTemplate: '{}'}\n"
+	elsewhere := filepath.Join(t.TempDir(), "more.yaml")
+	if err := os.WriteFile(elsewhere, fmt.Appendf(nil, one, "there", "/there"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	names := append([]string{"here", "there"}, config.BuiltInScenarios...)
+	spec := "spec:\n  scenarioMix:\n    scenarioSource: {type: file, path: " + elsewhere + "}\n    scenarios:\n"
+	for i, name := range names {
+		spec += fmt.Sprintf("      - {name: %s, weight: %d}\n", name, i)
+	}
+	s, err := config.Parse("a.yaml", fmt.Appendf(nil, head+"%s---\n"+one, spec, "here", "/here"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mix, err := s.Mix(nil)
+	if err != nil || len(mix) != len(names) {
+		t.Fatalf("%d of %d, %v", len(mix), len(names), err)
+	}
+	for i, m := range mix {
+		if m.Metadata.Name != names[i] || m.Weight != float64(i) || m.Spec.Endpoint.Path == "" {
+			t.Errorf("%d is %s with weight %v", i, m.Metadata.Name, m.Weight)
+		}
+	}
+	s.Spec.ScenarioMix.Scenarios[1].Name = "nowhere"
+	if _, err := s.Mix(nil); err == nil || !strings.Contains(err.Error(), "no TestScenario nowhere") {
+		t.Errorf("an unknown name: %v", err)
+	}
+	s.Spec.ScenarioMix.ScenarioSource.Type = "configmap"
+	if _, err := s.Mix(nil); err == nil || !strings.Contains(err.Error(), "configmap") {
+		t.Errorf("a ConfigMap: %v", err)
 	}
 }

@@ -51,7 +51,7 @@ type Spec struct {
 	Looping         Looping          `yaml:"looping" doc:"Whether a user begins again after its session."`
 	DocumentLibrary DocumentLibrary  `yaml:"documentLibrary" doc:"Documents that the questions of the test type long are about."`
 	CacheSalt       CacheSalt        `yaml:"cacheSalt" doc:"Keeps tenants apart in the prefix cache: sent as the body field cache_salt."`
-	ScenarioMix     ScenarioMix      `yaml:"scenarioMix" doc:"TestScenario documents and their shares."`
+	ScenarioMix     ScenarioMix      `yaml:"scenarioMix" doc:"TestScenario documents and their shares. Beside testTypes, each of the two has half of the requests."`
 	Workers         Workers          `yaml:"workers" doc:"The processes that the load is spread over."`
 	Targets         Targets          `yaml:"targets" doc:"The platform under test. Left out, an embedded, simulated one."`
 	Metrics         Metrics          `yaml:"metrics" doc:"Where measurements go while the run lasts."`
@@ -400,6 +400,7 @@ type ScenarioMix struct {
 type ScenarioWeight struct {
 	Name   string  `yaml:"name" required:"true" doc:"The metadata.name of a TestScenario in this file or in scenarioSource, or one of the four that are built in."`
 	Weight float64 `yaml:"weight" default:"1" min:"0" max:"1000000000" doc:"Its share, over the sum of all weights."`
+	Model  string  `yaml:"model" doc:"What {{.Model}} is in it; left out, by modelPreferences, and for embeddings on the embedded platform sim-embed. An extension of ours."`
 }
 
 // BuiltInScenarios are the TestScenarios that every file may refer to.

@@ -30,7 +30,6 @@ var unsupported = []struct {
 		func(s *Spec) bool { return s.DocumentLibrary.inBucket() }},
 	{"spec.cacheSalt.validation", "salts are sent, but whether they keep tenants apart is not tested yet",
 		func(s *Spec) bool { return s.CacheSalt.Validation.Enabled }},
-	{"spec.scenarioMix", "TestScenarios are checked and not run yet: users ask questions", nil},
 	{"spec.workers", "this process is the only worker: several do not exist yet", nil},
 	{"spec.targets.budgetServiceUrl", "budgets are set through userOrgUrl: the budget service is not called yet", nil},
 	{"spec.metrics", "nothing is exported while the run lasts: the result file has all measurements", nil},

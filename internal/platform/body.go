@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -23,9 +24,9 @@ func (q *Request) check() error {
 	switch {
 	case endpointPaths[q.Endpoint] == "":
 		return fmt.Errorf("the endpoint %q is not one of chat, completions, embeddings, models", string(q.Endpoint))
-	case q.Model == "" && q.Endpoint != ModelList:
+	case q.Model == "" && q.Endpoint != ModelList && q.Body == nil:
 		return errors.New("no model is named")
-	case q.Endpoint == Chat && len(q.Messages) == 0:
+	case q.Endpoint == Chat && len(q.Messages) == 0 && q.Body == nil:
 		return errors.New("a chat needs at least one message")
 	case q.Stream && q.Endpoint != Chat && q.Endpoint != Completions:
 		return fmt.Errorf("%s cannot be streamed", q.Endpoint)
@@ -58,6 +59,14 @@ func (q *Request) BodySize() int {
 
 // appendBody appends the JSON of a request that was checked.
 func (q *Request) appendBody(b []byte) []byte {
+	if q.Body != nil {
+		b = append(b, q.Body...)
+		if end := len(b) - 1; q.CacheSalt != "" && end > 0 && b[end] == '}' && !bytes.Contains(q.Body, []byte(`"cache_salt"`)) {
+			b = append(b[:end], `,"cache_salt":`...)
+			b = append(appendJSONString(b, q.CacheSalt), '}')
+		}
+		return b
+	}
 	b = append(b, `{"model":`...)
 	b = appendJSONString(b, q.Model)
 	switch q.Endpoint {

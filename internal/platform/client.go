@@ -146,7 +146,7 @@ const drainPatience = 100 * time.Millisecond
 // Status is that of the HTTP answer; an error inside a stream may name
 // another one in its Error.Status.
 func (c *Client) Do(ctx context.Context, q *Request, x *Exchange) error {
-	*x = Exchange{Gaps: x.Gaps[:0], Answer: x.Answer[:0]}
+	*x = Exchange{Gaps: x.Gaps[:0], Answer: x.Answer[:0], Whole: x.Whole[:0]}
 	k := call{c: c, q: q, x: x}
 	e := k.do(ctx)
 	if x.Done == 0 {
@@ -323,6 +323,9 @@ func (k *call) answer(resp *http.Response) *Error {
 		return k.invalid(err.Error(), nil)
 	case err != nil:
 		return k.broken(err, "no complete answer")
+	}
+	if q.Body != nil {
+		x.Whole = append(x.Whole, k.whole...)
 	}
 	var r reply
 	switch {

@@ -36,6 +36,11 @@ type Request struct {
 	CacheSalt      string // vLLM's cache_salt; empty: not sent
 	Key            secret.String
 	ID             string // sent as X-Request-Id; empty: not sent
+
+	// Body, if there is one, is sent as it is, in place of one made of the
+	// fields above, but for CacheSalt, which is added to an object without one;
+	// Model, Stream and MaxTokens must be what it says. The answer is kept in Exchange.Whole.
+	Body []byte
 }
 
 // Usage is the platform's own count of tokens.
@@ -71,6 +76,7 @@ type Exchange struct {
 	Status       int // HTTP status; 0 if none arrived
 	FinishReason string
 	Answer       []byte // the text of the answer, for the next turn; reused by the next Do
+	Whole        []byte // the JSON of an answer in one piece to a request with a Body; reused likewise
 
 	RequestBytes, ResponseBytes int64 // of the bodies
 }

@@ -83,3 +83,18 @@ func TestQuestionsAboutTexts(t *testing.T) {
 		t.Errorf("the follow-up is %q", next.Text)
 	}
 }
+
+func TestProseHasItsLength(t *testing.T) {
+	rng := questions.Seed(1, 2, 3, 4)
+	for sort, slack := range map[questions.Prose]int{questions.Lorem: 0, questions.Words: 0, questions.Sentences: 40, questions.Paragraphs: 40, "": 0} {
+		for _, want := range []int{0, 1, 30, 500} {
+			text := questions.Text(rng, sort, want)
+			if n := len(strings.Fields(text)); n < want || n > want+slack {
+				t.Errorf("%s: %d words, want %d", sort, n, want)
+			}
+			if sort != questions.Paragraphs && strings.Contains(text, "\n") {
+				t.Errorf("%s has paragraphs", sort)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package questions
 
 import (
 	"math/rand/v2"
+	"strings"
 	"sync"
 )
 
@@ -67,4 +68,37 @@ var _ Texts = Generated{}
 func (Generated) Text(rng *rand.Rand) string {
 	const fewest, most = 250, 600
 	return string(passage(nil, rng, fewest+rng.IntN(most-fewest+1)))
+}
+
+// Prose is a sort of text that is made up without meaning.
+type Prose string
+
+// The sorts of prose.
+const (
+	Lorem      Prose = "lorem"      // Latin words
+	Words      Prose = "words"      // English words
+	Sentences  Prose = "sentences"  // whole ones, so there may be a few words more
+	Paragraphs Prose = "paragraphs" // of such sentences
+)
+
+var latin = strings.Fields(`lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et
+	dolore magna aliqua enim ad minim veniam quis nostrud exercitation ullamco laboris nisi aliquip ex ea commodo consequat duis aute
+	irure in reprehenderit voluptate velit esse cillum eu fugiat nulla pariatur excepteur sint occaecat cupidatat non proident sunt
+	culpa qui officia deserunt mollit anim id est laborum`)
+
+// Text makes a text of so many words; of an unknown sort it is Lorem.
+func Text(rng *rand.Rand, sort Prose, words int) string {
+	switch sort {
+	case Paragraphs:
+		return string(passage(nil, rng, words))
+	case Sentences:
+		return strings.ReplaceAll(string(passage(nil, rng, words)), "\n\n", " ")
+	case Words:
+		return strings.Join(strings.Fields(string(passage(nil, rng, words)))[:max(0, words)], " ")
+	}
+	out := make([]string, max(0, words))
+	for i := range out {
+		out[i] = latin[rng.IntN(len(latin))]
+	}
+	return strings.Join(out, " ")
 }

@@ -137,6 +137,23 @@ type Record struct {
 	RetryAfter time.Duration
 
 	RequestBytes, ResponseBytes int64
+
+	// Checks are the results of the scenario's checks of the answer, Values
+	// the numbers that the scenario takes from it.
+	Checks []Check
+	Values []Value
+}
+
+// Check is the result of one check of an answer.
+type Check struct {
+	Name    string // what must be true: "status is 200"
+	Problem string // why it is not; empty if it is
+}
+
+// Value is a number taken from an answer.
+type Value struct {
+	Name  string
+	Value float64
 }
 
 // Injected reports whether this tool harmed the request on purpose.

@@ -25,6 +25,8 @@ func kinds() *export.Bundle {
 	add(1, record.Record{Endpoint: "chat", PromptTokens: 10})
 	add(60, record.Record{Endpoint: "chat", TestType: "random_short", Measured: true, PromptTokens: 50, CachedTokens: 1, FirstToken: 40 * time.Millisecond})
 	add(30, record.Record{Endpoint: "chat", TestType: "cached", Measured: true, PromptTokens: 100, CachedTokens: 90, FirstToken: 20 * time.Millisecond})
+	add(5, record.Record{Endpoint: "chat", TestType: "cached", Measured: true, Outcome: record.Failed, Kind: record.Validation,
+		Checks: []record.Check{{Name: "status is 200"}, {Name: "$.a is not empty", Problem: "it is empty"}}, Values: []record.Value{{Name: "tokens", Value: 12}}})
 	add(10, record.Record{Endpoint: "embeddings", TestType: "vectors", Measured: true, PromptTokens: 100})
 	return &export.Bundle{Run: export.Run{ID: "r1", Scenario: "kinds", Duration: time.Minute, MeasuredDuration: time.Minute}, Summary: c.Summary()}
 }
@@ -37,11 +39,15 @@ func TestKindsOfRequestAreCompared(t *testing.T) {
 	for _, want := range []string{
 		"Test types\n",
 		"requests   share   cached  ttft p95   e2e p95\n",
-		"random_short        60   60.0% 2.00% 40ms 300ms",
-		"cached              30   30.0% 90.0% 20ms 300ms",
-		"vectors             10   10.0% 0% – 300ms",
+		"random_short 60 57.1% 2.00% 40ms 300ms",
+		"cached 35 33.3% 90.0% 20ms 300ms",
+		"vectors 10 9.52% 0% – 300ms",
+		"5 failed; an answer that fails one is an error",
+		"✗ 5 cached: $.a is not empty (failed 5 of 5 times: it is empty)",
+		"✓ 5 cached: status is 200",
+		"cached: tokens mean 12, 12 to 12, of 5",
 		"Endpoints\n",
-		"embeddings        10   10.0% 0% – 300ms",
+		"embeddings 10 9.52% 0% – 300ms",
 	} {
 		squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 		if !strings.Contains(squeeze(out.String()), squeeze(want)) {
@@ -54,5 +60,24 @@ func TestKindsOfRequestAreCompared(t *testing.T) {
 	}
 	if s := out.String(); strings.Contains(s, "Test types") || strings.Contains(s, "Endpoints") {
 		t.Errorf("one kind is compared with itself:\n%s", s)
+	}
+}
+
+func TestThePageShowsChecks(t *testing.T) {
+	var out bytes.Buffer
+	if err := report.HTML(&out, kinds()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"checks-table", "$.a is not empty", "it is empty", "values-table", "tokens"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in the page", want)
+		}
+	}
+	out.Reset()
+	if err := report.HTML(&out, quiet()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "checks-table") {
+		t.Error("a run without checks has a table of them")
 	}
 }

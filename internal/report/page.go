@@ -58,6 +58,7 @@ type page struct {
 	OrgCost, ModelCost, UserCost table
 
 	Models, Endpoints, TestTypes, Phases table
+	Checks, Values                       table
 
 	UserLede         string
 	Slowest, Failing table

@@ -265,6 +265,22 @@ func (p *page) addSlices(b *export.Bundle, s *stats.Summary) {
 		p.TestTypes.Rows = nil // a single type says nothing new
 	}
 
+	p.Checks = table{ID: "checks-table", Caption: "Checks of answers", Sortable: true,
+		Columns: []column{{Name: "Test type"}, {Name: "Check"}, numberOf("Passed", ""), numberOf("Failed", "an answer that fails a check is an error, and in no latency"), {Name: "Why"}}}
+	p.Values = table{ID: "values-table", Caption: "Numbers from answers", Sortable: true,
+		Columns: []column{{Name: "Test type"}, {Name: "Number"}, numberOf("Count", ""), numberOf("Mean", ""), numberOf("Min", ""), numberOf("Max", "")}}
+	for _, g := range s.Rollup(stats.ByTestType) {
+		for _, c := range g.Checks {
+			why := text(c.Example)
+			why.Class = "message"
+			p.Checks.Rows = append(p.Checks.Rows, []cell{text(g.Key.TestType), text(c.Name), counted(c.Passed), counted(c.Failed), why})
+		}
+		for _, v := range g.Values {
+			p.Values.Rows = append(p.Values.Rows, []cell{text(g.Key.TestType), text(v.Name), counted(v.Count),
+				number(plainNumber(v.Mean()), v.Mean()), number(plainNumber(v.Min), v.Min), number(plainNumber(v.Max), v.Max)})
+		}
+	}
+
 	groups := map[string]*stats.Group{}
 	for _, g := range s.Rollup(stats.ByPhase) {
 		groups[g.Key.Phase] = g

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ const (
 	terminalOrgs   = 8
 	terminalErrors = 5
 	terminalNotes  = 8
+	terminalChecks = 12
 )
 
 // Terminal writes the summary of a run for the person who waited for it: the
@@ -57,6 +59,7 @@ func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
 	t.orgs()
 	t.slices("Test types", stats.ByTestType, func(k stats.Key) string { return k.TestType })
 	t.slices("Endpoints", func(k stats.Key) stats.Key { return stats.Key{Endpoint: k.Endpoint} }, func(k stats.Key) string { return k.Endpoint })
+	t.checks()
 	t.errors()
 	t.chaos()
 	t.notes("Findings about the platform", t.findings())
@@ -427,6 +430,59 @@ func (t *terminal) slices(title string, by func(stats.Key) stats.Key, name func(
 		t.line(row(human.Clean(name(g.Key)), human.Short(g.All.Requests), share, cached, p95(&g.Latency.TTFT), p95(&g.Latency.E2E)))
 	}
 }
+
+// checks shows the scenario's checks of answers, the failed ones first, and
+// the numbers that it takes from them.
+func (t *terminal) checks() {
+	type row struct {
+		of string
+		c  stats.CheckCount
+	}
+	var rows []row
+	var values [][2]string
+	for _, g := range t.summary.Rollup(stats.ByTestType) {
+		of := human.Clean(g.Key.TestType)
+		for _, c := range g.Checks {
+			rows = append(rows, row{of, c})
+		}
+		for _, v := range g.Values {
+			values = append(values, [2]string{of + ": " + human.Clean(v.Name), fmt.Sprintf("mean %s, %s to %s, of %s",
+				plainNumber(v.Mean()), plainNumber(v.Min), plainNumber(v.Max), human.Count(v.Count))})
+		}
+	}
+	if len(rows) > 0 {
+		var failed uint64
+		for _, r := range rows {
+			failed += r.c.Failed
+		}
+		t.section("Checks", human.Count(failed)+" failed; an answer that fails one is an error, and in no latency")
+		slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(b.c.Failed, a.c.Failed) })
+		for i, r := range rows {
+			if i == terminalChecks {
+				t.line("  " + t.Dim(human.Plural(len(rows)-i, "other check")+", all of them in the report"))
+				break
+			}
+			mark, name := t.Good("✓")+human.Right(human.Short(r.c.Passed), 8), r.of+": "+human.Clean(r.c.Name)
+			if r.c.Failed > 0 {
+				mark = t.Bad("✗") + t.Bad(human.Right(human.Short(r.c.Failed), 8))
+				name += fmt.Sprintf(" (failed %s of %s times: %s)", human.Count(r.c.Failed), human.Count(r.c.Passed+r.c.Failed), human.Clean(r.c.Example))
+			}
+			t.text("  "+mark+"  ", name, asIs)
+		}
+	}
+	if len(values) > 0 {
+		t.section("Numbers from answers", "")
+		for _, v := range values[:min(len(values), terminalChecks)] {
+			t.text("  ", v[0]+"   "+v[1], asIs)
+		}
+		if rest := len(values) - terminalChecks; rest > 0 {
+			t.line("  " + t.Dim(human.Plural(rest, "other number")+", all of them in the report"))
+		}
+	}
+}
+
+// plainNumber writes a number of unknown unit.
+func plainNumber(x float64) string { return strconv.FormatFloat(x, 'g', 4, 64) }
 
 // spent writes a cost, "≥" in front if it misses answers without a price, and
 // unknown if it misses all.

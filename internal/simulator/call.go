@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 )
 
 // Asker puts one question and reads the whole answer into c.Exchange. The
@@ -62,6 +63,13 @@ type Call struct {
 	// PhaseAt tells which phase a moment belongs to. Nil leaves Phase and
 	// Measured as they are.
 	PhaseAt func(offset time.Duration) (name string, measured bool)
+
+	// Judge looks at each answer before it is recorded: at what came, and how
+	// long it took. Its error takes the place of err. Nil judges nothing.
+	Judge func(x *platform.Exchange, took time.Duration, err error) ([]record.Check, []record.Value, error)
+	// Checks and Values are what it found.
+	Checks []record.Check
+	Values []record.Value
 
 	verdict verdict
 }

@@ -71,6 +71,10 @@ type sampler interface {
 	draw(rng *rand.Rand) float64
 }
 
+// Draw draws one number. Whoever draws many of the same is better off with a
+// script, which works the distribution out once.
+func (n Number) Draw(rng *rand.Rand) float64 { return n.sampler().draw(rng) }
+
 func (n Number) sampler() sampler {
 	lo, hi := n.Min, n.Max
 	if hi == 0 {

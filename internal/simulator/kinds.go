@@ -6,9 +6,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 )
 
 // Type is one kind of request among several. What it leaves out is as the
@@ -32,7 +34,36 @@ type Type struct {
 	// Single has no conversations, in which every turn would find the ones
 	// before it in the prefix cache.
 	Single bool
+	// Interaction makes the requests, in place of all above but Name, Weight
+	// and Endpoint.
+	Interaction Interaction
 }
+
+// Interaction makes requests of its own.
+type Interaction interface {
+	// Begin starts a conversation of one user; rng is the user's.
+	Begin(who Identity, rng *rand.Rand) Dialog
+}
+
+// Dialog is one conversation.
+type Dialog interface {
+	// Turns is how many requests it has, at least 1.
+	Turns() int
+	// Request makes the next: its Body, Model and Stream. Its ID is set.
+	Request(req *platform.Request)
+	// Judge judges the answer to it; see [Call].
+	Judge(x *platform.Exchange, took time.Duration, err error) ([]record.Check, []record.Value, error)
+}
+
+// Selection says which type is next.
+type Selection string
+
+// The selections.
+const (
+	ByWeight   Selection = ""            // each as often as its weight says, evenly
+	RoundRobin Selection = "round_robin" // one after the other, whatever the weights
+	PerUser    Selection = "per_user"    // each user keeps to one, by weight
+)
 
 // Target sends some questions to models of their own.
 type Target struct {
@@ -54,6 +85,9 @@ func (t *Type) check(s *Script) error {
 	}
 	if r := t.StreamingRatio; r != nil && !(*r >= 0 && *r <= 1) {
 		errs = append(errs, fmt.Errorf("the share of streams, %v, is not between 0 and 1", *r))
+	}
+	if t.Interaction != nil {
+		return errors.Join(append(errs, checkEndpoint(t.Endpoint))...)
 	}
 	if t.Source == nil && s.Source == nil {
 		errs = append(errs, errors.New("it has no source of questions"))
@@ -107,7 +141,7 @@ func (s *Script) kinds() []variety {
 		// The shares are of requests, the draw is between conversations: a kind
 		// that has long ones is drawn less often.
 		turns := 1.0
-		if !t.Single && t.Endpoint == platform.Chat && s.MultiTurn > 0 {
+		if t.Interaction == nil && !t.Single && t.Endpoint == platform.Chat && s.MultiTurn > 0 {
 			turns = 1 + s.MultiTurn*(float64(s.Turns.Min+s.Turns.Max)/2-1)
 		}
 		sum += t.Weight / turns
@@ -131,10 +165,14 @@ func (e EndpointModel) Generates() bool {
 }
 
 // Calls are the endpoints and models that users of the script may ask, each
-// once, those that generate text first. The script must be usable.
+// once, those that generate text first; if none is known before, a chat with
+// the first model. The script must be usable.
 func (s *Script) Calls() []EndpointModel {
 	var out []EndpointModel
 	for _, v := range s.kinds() {
+		if v.Interaction != nil {
+			continue // it makes its own requests, of which none is known before
+		}
 		if v.Endpoint == platform.ModelList {
 			out = append(out, EndpointModel{Endpoint: v.Endpoint})
 			continue
@@ -151,6 +189,9 @@ func (s *Script) Calls() []EndpointModel {
 				out = append(out, call)
 			}
 		}
+	}
+	if len(out) == 0 {
+		out = []EndpointModel{{platform.Chat, s.Models[0].Name}}
 	}
 	slices.SortStableFunc(out, func(a, b EndpointModel) int {
 		switch {
@@ -179,21 +220,34 @@ const golden = 0.6180339887498949
 // other sequence of its sort (an additive recurrence, after Weyl), so that short
 // runs have their shares too.
 type turnstile struct {
-	kinds []variety
-	user  int
-	at    float64
+	kinds     []variety
+	selection Selection
+	user      int
+	at        float64
 }
 
 // begin starts anew. A script with one kind of request draws nothing.
 func (t *turnstile) begin(rng *rand.Rand) {
-	if len(t.kinds) > 1 {
+	switch {
+	case t.selection == PerUser:
+		_, t.at = math.Modf(golden * float64(t.user))
+	case t.selection == RoundRobin:
+		t.at = float64(t.user % len(t.kinds))
+	case len(t.kinds) > 1:
 		t.at = rng.Float64()
 	}
 }
 
 func (t *turnstile) next() *variety {
-	if t.at += golden; t.at >= 1 {
-		t.at--
+	switch t.selection {
+	case PerUser:
+	case RoundRobin:
+		t.at++
+		return &t.kinds[int(t.at)%len(t.kinds)]
+	case ByWeight:
+		if t.at += golden; t.at >= 1 {
+			t.at--
+		}
 	}
 	return t.here()
 }
@@ -205,7 +259,14 @@ const plastic = 0.7548776662466927
 // nth is the kind of a user's n-th conversation where they do not follow one
 // another.
 func (t *turnstile) nth(n int) *variety {
-	_, t.at = math.Modf(plastic*float64(t.user) + golden*float64(n))
+	switch t.selection {
+	case PerUser:
+		_, t.at = math.Modf(golden * float64(t.user))
+	case RoundRobin:
+		return &t.kinds[(t.user+n)%len(t.kinds)]
+	case ByWeight:
+		_, t.at = math.Modf(plastic*float64(t.user) + golden*float64(n))
+	}
 	return t.here()
 }
 

@@ -240,16 +240,22 @@ func (v *visitor) visit(ctx context.Context, due time.Duration) {
 	if v.left == 0 {
 		v.rng = questions.Seed(v.fleet.opt.Seed, v.OrgIndex, v.UserIndex, v.session)
 		v.call.Session, v.turn, v.left = v.session, 0, 1
-		v.user.begin(v.types.nth(v.session))
+		v.begin(v.types.nth(v.session))
 		if s.MultiTurn > 0 && v.rng.Float64() < s.MultiTurn && v.kind.Endpoint == platform.Chat && !v.kind.Single {
 			v.left = s.turns.draw(v.rng)
 		}
-		v.question = v.invent(nil)
-		v.call.Request.Model = v.kind.model(v.question, v.rng)
+		if v.own != nil {
+			v.left = v.own.Turns()
+		} else {
+			v.question = v.invent(nil)
+			v.call.Request.Model = v.kind.model(v.question, v.rng)
+		}
 		v.talk.begin(s.Context, s.MaxBody-envelope(v.call.Request.Model, v.call.Request.CacheSalt))
 	} else {
 		v.turn++
-		v.question = v.invent(&v.question)
+		if v.own == nil {
+			v.question = v.invent(&v.question)
+		}
 	}
 	v.left--
 	v.call.Turn = v.turn

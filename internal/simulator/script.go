@@ -67,8 +67,10 @@ type Script struct {
 	Salt           Salt
 	// TestType labels the records of a script without Types.
 	TestType string
-	// Types are the kinds of request, if there are several.
-	Types []Type
+	// Types are the kinds of request, if there are several, and Selection says
+	// which of them is next.
+	Types     []Type
+	Selection Selection
 
 	// StopAfter sends a user home for good after so many questions that failed,
 	// retries included, for a reason other than those in Ignore; 0 never does.

@@ -44,6 +44,7 @@ type user struct {
 	rng   *rand.Rand // decides what the user does in this session
 	types turnstile
 	kind  *variety // of the conversation
+	own   Dialog   // the conversation, if the kind has an Interaction
 	call  Call
 	talk  conversation
 	id    []byte // scratch
@@ -55,7 +56,7 @@ type user struct {
 
 func newUser(f *Fleet, id Identity) *user {
 	s := f.scriptOf(id.OrgIndex)
-	u := &user{Identity: id, fleet: f, script: s, types: turnstile{kinds: s.kinds, user: id.UserIndex}}
+	u := &user{Identity: id, fleet: f, script: s, types: turnstile{kinds: s.kinds, selection: s.Selection, user: id.UserIndex}}
 	u.call = Call{
 		Org: id.Org, User: id.User, UserIndex: id.UserIndex,
 		PhaseAt: f.phaseAt,
@@ -125,11 +126,16 @@ func (u *user) session(ctx context.Context) SessionEnd {
 		if s.MultiTurn > 0 && u.rng.Float64() < s.MultiTurn && u.kind.Endpoint == platform.Chat && !u.kind.Single {
 			turns = min(s.turns.draw(u.rng), total-asked)
 		}
-		question := u.invent(nil)
-		u.call.Request.Model = u.kind.model(question, u.rng)
+		var question questions.Question
+		if u.own != nil {
+			turns = min(u.own.Turns(), total-asked)
+		} else {
+			question = u.invent(nil)
+			u.call.Request.Model = u.kind.model(question, u.rng)
+		}
 		u.talk.begin(s.Context, s.MaxBody-envelope(u.call.Request.Model, u.call.Request.CacheSalt))
 		for turn := range turns {
-			if turn > 0 {
+			if turn > 0 && u.own == nil {
 				question = u.invent(&question)
 			}
 			due := u.free + u.pause()
@@ -156,6 +162,11 @@ func (u *user) begin(k *variety) {
 	u.kind = k
 	u.call.TestType = k.Name
 	u.call.Request = platform.Request{Endpoint: k.Endpoint, CacheSalt: k.Salt.For(u.Identity)}
+	u.own, u.call.Judge = nil, nil
+	if k.Interaction != nil {
+		u.own = k.Interaction.Begin(u.Identity, u.rng)
+		u.call.Judge = u.own.Judge
+	}
 }
 
 // invent makes up a question, to follow up on another unless that is nil.
@@ -221,7 +232,7 @@ func (u *user) ask(ctx context.Context, q questions.Question, due time.Duration)
 	err := u.fleet.opt.Asker.Ask(ctx, &u.call)
 	u.free = u.fleet.now()
 
-	if u.kind.Endpoint == platform.Chat {
+	if u.kind.Endpoint == platform.Chat && u.own == nil {
 		if err != nil {
 			u.talk.answer(nil)
 		} else {
@@ -255,6 +266,17 @@ func (u *user) ask(ctx context.Context, q questions.Question, due time.Duration)
 func (u *user) prepare(q questions.Question) {
 	s, req := u.script, &u.call.Request
 	u.call.Strategy = q.Strategy
+	if n := len(u.Keys); n > 0 {
+		req.Key = u.Keys[u.asked%n]
+	}
+	u.id = append(append(u.id[:0], u.fleet.opt.RunID...), '-')
+	u.id = append(strconv.AppendInt(u.id, int64(u.UserIndex), 10), '-')
+	req.ID = string(strconv.AppendInt(u.id, int64(u.asked), 10))
+	u.asked++
+	if u.own != nil {
+		u.own.Request(req)
+		return
+	}
 	// Drawn whether needed or not, so that one setting does not shift the
 	// random numbers behind another.
 	stream := u.rng.Float64() < *u.kind.StreamingRatio
@@ -273,11 +295,4 @@ func (u *user) prepare(q questions.Question) {
 			req.Temperature, req.HasTemperature = s.temperature.draw(u.rng), true
 		}
 	}
-	if n := len(u.Keys); n > 0 {
-		req.Key = u.Keys[u.asked%n]
-	}
-	u.id = append(append(u.id[:0], u.fleet.opt.RunID...), '-')
-	u.id = append(strconv.AppendInt(u.id, int64(u.UserIndex), 10), '-')
-	req.ID = string(strconv.AppendInt(u.id, int64(u.asked), 10))
-	u.asked++
 }

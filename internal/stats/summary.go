@@ -41,6 +41,10 @@ type Group struct {
 	Latency Latencies `json:"latency"`
 	// Errors are of all requests, most frequent first.
 	Errors []ErrorCount `json:"errors,omitempty"`
+	// Checks are the scenario's checks of answers, Values the numbers that it
+	// takes from them; both of all requests, sorted by name.
+	Checks []CheckCount `json:"checks,omitempty"`
+	Values []ValueSum   `json:"values,omitempty"`
 }
 
 func (g *Group) add(r *record.Record, o Objective) {
@@ -55,6 +59,7 @@ func (g *Group) add(r *record.Record, o Objective) {
 	if r.Measured {
 		g.Latency.add(r)
 	}
+	g.check(r)
 	if r.Kind != record.None && r.Kind != record.CancelledKind {
 		g.addError(ErrorCount{Kind: r.Kind, Status: r.Status, Count: 1, Example: r.Message, FirstAt: r.Done})
 	}
@@ -89,6 +94,7 @@ func (g *Group) Merge(o *Group) {
 		g.addError(e)
 	}
 	sortErrors(g.Errors)
+	g.mergeChecks(o)
 }
 
 // User is the totals of one simulated user.

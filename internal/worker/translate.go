@@ -103,7 +103,7 @@ func translate(o Options, warn func(topic, text string)) (job, error) {
 	j.judgement(spec)
 	j.harm(spec.Advanced.Chaos)
 	var err error
-	if j.script, err = script(spec, len(j.phases) == 0, newTraffic(spec, warn)); err != nil {
+	if j.script, err = script(o, len(j.phases) == 0, newTraffic(spec, warn)); err != nil {
 		return job{}, err
 	}
 	return j, j.affordable()
@@ -429,7 +429,8 @@ func (j *job) judgement(spec *config.Spec) {
 }
 
 // script translates what a user does. allAtOnce is load without a ramp.
-func script(spec *config.Spec, allAtOnce bool, traffic *traffic) (simulator.Script, error) {
+func script(o Options, allAtOnce bool, traffic *traffic) (simulator.Script, error) {
+	spec := &o.Scenario.Spec
 	b := &spec.UserBehavior
 	s := simulator.Script{
 		Questions: simulator.Count{
@@ -474,7 +475,12 @@ func script(spec *config.Spec, allAtOnce bool, traffic *traffic) (simulator.Scri
 	if s.Source, err = traffic.general(); err != nil {
 		return simulator.Script{}, err
 	}
-	s.Types, err = traffic.types(s.Source)
+	if s.Types, err = traffic.types(s.Source); err != nil || len(spec.ScenarioMix.Scenarios) == 0 {
+		return s, err
+	}
+	mix, err := traffic.mix(o, s.Source)
+	s.Types = append(evenly(s.Types), evenly(mix)...)
+	s.Selection = map[string]simulator.Selection{"round_robin": simulator.RoundRobin, "per_user": simulator.PerUser}[spec.ScenarioMix.SelectionStrategy]
 	return s, err
 }
 

@@ -86,6 +86,9 @@ func TestExamplesRun(t *testing.T) {
 				if err := os.WriteFile(file, shortened(t, data), 0o600); err != nil {
 					t.Fatal(err)
 				}
+				if err := os.CopyFS(filepath.Join(l.dir, "documents"), os.DirFS(at("configs/examples/documents"))); err != nil {
+					t.Fatal(err)
+				}
 			}
 			output, exit := l.run(t, "run", file, "--output-dir", "out")
 			want := 0
@@ -112,6 +115,9 @@ func TestExamplesRun(t *testing.T) {
 			}
 			if asked := b.Summary.Rollup(stats.ByOrg); len(b.Orgs) != orgs || len(asked) != orgs {
 				t.Errorf("%d organizations, of which %d asked; want %d", len(b.Orgs), len(asked), orgs)
+			}
+			if all := strings.Join(b.Warnings, "\n"); s.Spec.DocumentLibrary.Enabled && s.Spec.DocumentLibrary.Storage.Type == "file" && strings.Contains(all, "generated texts") {
+				t.Errorf("the documents were not found: %s", all)
 			}
 			if b.Cleanup.Remaining != 0 {
 				t.Errorf("%d things were left behind", b.Cleanup.Remaining)
@@ -167,8 +173,10 @@ func environment(t *testing.T, data []byte) []string {
 // hardly think, and which promises nothing.
 func shortened(t *testing.T, data []byte) []byte {
 	t.Helper()
+	const separator = "\n---\n"
+	load, tests, mixed := strings.Cut(string(data), separator) // TestScenarios follow, and stay as they are
 	var doc map[string]any
-	if err := yaml.Unmarshal(data, &doc); err != nil {
+	if err := yaml.Unmarshal([]byte(load), &doc); err != nil {
 		t.Fatal(err)
 	}
 	spec := doc["spec"].(map[string]any)
@@ -186,6 +194,9 @@ func shortened(t *testing.T, data []byte) []byte {
 	out, err := yaml.Marshal(doc)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if mixed {
+		out = append(out, separator+tests...)
 	}
 	return out
 }

@@ -1,0 +1,140 @@
+package worker
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"os"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/interaction"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
+)
+
+// calls are what a TestScenario may call.
+var calls = map[config.Endpoint]platform.Endpoint{
+	{Path: "/v1/chat/completions", Method: http.MethodPost}: platform.Chat,
+	{Path: "/v1/completions", Method: http.MethodPost}:      platform.Completions,
+	{Path: "/v1/embeddings", Method: http.MethodPost}:       platform.Embeddings,
+	{Path: "/v1/models", Method: http.MethodGet}:            platform.ModelList,
+}
+
+// program lets the simulator carry out a TestScenario.
+type program struct {
+	*interaction.Program
+	run string
+}
+
+// Begin implements [simulator.Interaction].
+func (p program) Begin(who simulator.Identity, rng *rand.Rand) simulator.Dialog {
+	return p.Program.Begin(interaction.Who{Run: p.run, Org: who.Org, User: who.User, Seed: rng.Uint64()}, rng)
+}
+
+// mix makes a type of request of every TestScenario of the scenario's mix.
+func (t *traffic) mix(o Options, general questions.Source) ([]simulator.Type, error) {
+	tests, err := o.Scenario.Mix(os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	strategies := map[string]questions.Source{}
+	for _, name := range config.Strategies {
+		if strategies[name], err = questions.New([]questions.Weight{{Strategy: name, Weight: 1}}); err != nil {
+			return nil, err
+		}
+	}
+	var out []simulator.Type
+	for _, test := range tests {
+		endpoint, known := calls[test.Spec.Endpoint]
+		if !known {
+			return nil, fmt.Errorf("TestScenario %s: %s %s cannot be called: use POST /v1/chat/completions, /v1/completions or /v1/embeddings, or GET /v1/models",
+				test.Metadata.Name, test.Spec.Endpoint.Method, test.Spec.Endpoint.Path)
+		}
+		spec := interaction.Spec{
+			Name: test.Metadata.Name, Initial: test.Spec.RequestTemplate + test.Spec.InitialMessageTemplate, FollowUp: test.Spec.FollowUpMessageTemplate,
+			Questions: general, Strategies: strategies, Variables: map[string]interaction.Variable{},
+			Models: t.modelFor(endpoint, test.Model, o.Embedded), MaxTokens: func(rng *rand.Rand) int { return int(math.Round(drawn(t.spec.UserBehavior.MaxTokens, rng))) },
+			Temperature: func(rng *rand.Rand) float64 {
+				if t.spec.UserBehavior.Temperature == nil {
+					return 1
+				}
+				return drawn(*t.spec.UserBehavior.Temperature, rng)
+			},
+		}
+		if d := test.Spec.ConversationDepth; d != nil {
+			spec.MinTurns, spec.MaxTurns = d.Min, d.Max
+		}
+		if d := test.Spec.DocumentSource; d != nil {
+			if d.Type != "inline" {
+				return nil, fmt.Errorf("TestScenario %s: documents in a %s cannot be read from here: write them inline", test.Metadata.Name, d.Type)
+			}
+			for _, one := range d.Documents {
+				spec.Documents = append(spec.Documents, interaction.Document{Content: one.Content, Weight: one.Weight})
+			}
+		}
+		for name, v := range test.Spec.Variables {
+			spec.Variables[name] = interaction.Variable{
+				Type: v.Type, Values: v.Values, Weights: v.Weights, Min: v.Min, Max: v.Max, Precision: v.Precision, Strategy: v.Strategy, Seed: v.Seed,
+				Method: v.Method, MinWords: v.MinWords, MaxWords: v.MaxWords, Templates: v.Templates, Path: v.Path, Encoding: v.Encoding,
+				Value: v.Value, Format: v.Format, Version: v.Version, Start: v.Start, Step: v.Step,
+			}
+		}
+		for _, c := range test.Spec.Validation {
+			spec.Checks = append(spec.Checks, interaction.Check{Type: c.Type, Expected: c.Expected, Path: c.Path, Condition: c.Condition, Value: c.Value, Max: c.Max})
+		}
+		for _, m := range test.Spec.Metrics {
+			spec.Metrics = append(spec.Metrics, interaction.Metric{Name: m.Name, Source: m.Source, Path: m.JSONPath, Variable: m.Variable, Transform: m.Transform})
+		}
+		made, err := interaction.Compile(spec)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, simulator.Type{Name: test.Metadata.Name, Weight: test.Weight, Endpoint: endpoint, Interaction: program{made, o.RunID}})
+	}
+	return out, nil
+}
+
+// modelFor draws a model for an endpoint: the named one, if there is a name.
+// The embedded platform has a model of its own for embeddings.
+func (t *traffic) modelFor(endpoint platform.Endpoint, name string, embedded bool) func(rng *rand.Rand) string {
+	preferences := t.spec.UserBehavior.ModelPreferences
+	if name != "" {
+		preferences = []config.ModelWeight{{Model: name, Weight: 1}}
+	} else if endpoint == platform.Embeddings && embedded {
+		preferences = []config.ModelWeight{{Model: "sim-embed", Weight: 1}}
+	}
+	return func(rng *rand.Rand) string {
+		sum := 0.0
+		for _, m := range preferences {
+			sum += m.Weight
+		}
+		x, chosen := rng.Float64()*sum, ""
+		for _, m := range preferences {
+			if m.Weight == 0 {
+				continue
+			}
+			chosen = m.Model
+			if x -= m.Weight; x < 0 {
+				break
+			}
+		}
+		return chosen
+	}
+}
+
+// drawn draws a number, as users do.
+func drawn(s config.Spread, rng *rand.Rand) float64 { return number(s).Draw(rng) }
+
+// evenly scales the weights of types so that they sum to 1.
+func evenly(types []simulator.Type) []simulator.Type {
+	sum := 0.0
+	for _, t := range types {
+		sum += t.Weight
+	}
+	for i := range types {
+		types[i].Weight /= sum
+	}
+	return types
+}
