@@ -122,7 +122,8 @@ type Phase struct {
 }
 
 // Arrivals is open load as it was meant and as it was made: of Intended
-// requests, Dropped could not start, since too many others were under way.
+// requests, Dropped were never sent: too many others were under way, or limits of
+// our own held them back until the load was over.
 type Arrivals struct {
 	Intended uint64 `json:"intended"`
 	Dropped  uint64 `json:"dropped"`

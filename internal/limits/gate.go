@@ -143,7 +143,7 @@ func answer(c *simulator.Call, err error) Answer {
 		return Ignored
 	case err == nil:
 		return Fine
-	case errors.Is(err, context.Canceled), errors.As(err, &perr) && perr.Outcome() == record.Cancelled:
+	case errors.Is(err, simulator.ErrNotSent), errors.Is(err, context.Canceled), errors.As(err, &perr) && perr.Outcome() == record.Cancelled:
 		return Ignored
 	default:
 		return Error

@@ -43,6 +43,7 @@ func TestGateSettlesWhatWasCharged(t *testing.T) {
 		{"a server error", &platform.Error{Status: 500, Kind: record.HTTPError}, platform.Exchange{Status: 500}, 0, Error},
 		{"no such host", broken(record.DNS, nil), platform.Exchange{}, 0, Error},
 		{"nobody listens", broken(record.Connection, &net.OpError{Op: "dial", Err: errors.New("refused")}), platform.Exchange{}, 0, Error},
+		{"held back below", fmt.Errorf("%w: the load is over", simulator.ErrNotSent), platform.Exchange{}, 0, Ignored},
 		{"harmed by us", broken(record.StreamInterrupted, nil), platform.Exchange{Status: 200, Injected: true}, worst, Ignored},
 	} {
 		t.Run(c.name, func(t *testing.T) {

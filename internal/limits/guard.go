@@ -22,7 +22,7 @@ type Answer uint8
 const (
 	Fine    Answer = iota
 	Error          // refused or failed
-	Ignored        // says nothing about the platform: cancelled, or harmed by us
+	Ignored        // says nothing about the platform: not sent after all, cancelled, or harmed by us
 )
 
 // Wait is what one limit made requests wait for.

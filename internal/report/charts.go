@@ -356,7 +356,7 @@ func (p *page) addTime(b *export.Bundle, t *stats.Timeline, all *stats.Group) {
 
 	f = figure{ID: "active", Title: "Active users", Unit: "highest in each interval", Empty: "Nobody counted the users."}
 	users, user := "users", "user"
-	if b.Headline.Arrivals != nil {
+	if export.SumArrivals(b.Phases) != nil {
 		f.Title, f.Empty, users, user = "Requests under way", "Nobody counted them.", "requests", "request"
 	}
 	top, i := o.users.peak()

@@ -292,13 +292,15 @@ func (p *page) addTiles(b *export.Bundle, all *stats.Group, s *stats.Summary) {
 		sub = "most at once, in " + human.Plural(n, "organization")
 	}
 	users := "Users"
+	if export.SumArrivals(b.Phases) != nil {
+		users = "In flight"
+	}
 	if a := h.Arrivals; a != nil {
 		dropped := "none dropped"
 		if a.Dropped > 0 {
 			dropped = human.Count(a.Dropped) + " of " + human.Count(a.Intended) + " dropped"
 		}
 		add("Arrivals", significant(a.DeliveredPerSecond), "/s", "of "+significant(a.IntendedPerSecond)+"/s intended, "+dropped)
-		users = "In flight"
 	}
 	add(users, known(h.MaxUsers > 0, human.Count(uint64(max(0, h.MaxUsers)))), "", sub)
 

@@ -201,7 +201,7 @@ func (t *terminal) load() {
 		{"errors", known(m.Answered() > 0, human.Percent(h.ErrorRate))},
 		{"tokens/s", known(ran && m.UsageUnknown < m.Succeeded, human.Rate(h.TokensPerSecond))},
 	}
-	if h.Arrivals != nil {
+	if export.SumArrivals(t.b.Phases) != nil { // open load, measured or not
 		cells[3][0] = "in flight"
 	}
 	remark := ""

@@ -31,7 +31,8 @@ type Options struct {
 	Pattern loadpattern.Pattern
 	// Replace sends a fresh user for each who has done all he will ever do: the
 	// same identity, with its next sessions. Those who have waited longest come
-	// first. The load then ends with the pattern and not before.
+	// first. The load then ends with the pattern and not before, unless all have
+	// met [ErrEnough], after which nobody is replaced.
 	Replace bool
 	// Open, unless it is empty, makes the load open: requests arrive at moments
 	// of their own, whatever became of those before; see [Stream].
@@ -89,8 +90,8 @@ type Tick struct {
 	// Shed is how many questions were held back so far; see [ErrNotSent].
 	Shed uint64
 	// Rate is the arrivals per second that open load wants at the moment.
-	// Arrivals is how many were due so far, and Dropped how many of these could
-	// not start.
+	// Arrivals is how many were due so far, and Dropped how many of these were
+	// not sent and will not be.
 	Rate              float64
 	Arrivals, Dropped uint64
 }
@@ -105,7 +106,8 @@ type PhaseRun struct {
 	// below Wanted says that the load was less than asked for.
 	Wanted, Active int
 	// Arrivals is how many requests were due under open load, and Dropped how
-	// many of these could not start, since too many were under way.
+	// many of these were never sent: too many were under way, or they were held
+	// back until it was too late ([ErrNotSent]).
 	Arrivals, Dropped uint64
 }
 
@@ -319,7 +321,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 				}
 			}
 			f.leaveLastPhase(end)
-			return reason
+			return f.crashed(reason)
 		}
 		ticked = false
 		select {
@@ -351,6 +353,19 @@ func (f *Fleet) Stop(cause error) {
 		f.cause = cause
 		close(f.stop)
 	})
+}
+
+// crashed is why the load ended: for reason, unless somebody crashed, which may
+// have been after that.
+func (f *Fleet) crashed(reason error) error {
+	select {
+	case <-f.stop:
+		if crash := (*Crash)(nil); errors.As(f.cause, &crash) {
+			return crash
+		}
+	default:
+	}
+	return reason
 }
 
 // Active is the number of users at work, without those about to leave.
@@ -468,7 +483,7 @@ func (m *member) home() {
 	m.cut(nil)
 	m.state = idle
 	switch {
-	case m.done && m.fleet.opt.Replace:
+	case m.done && m.fleet.opt.Replace && !m.enough:
 		m.lives++
 		m.renew()
 	case m.done:

@@ -25,17 +25,13 @@ var _ Asker = (*Harm)(nil)
 func (h *Harm) Ask(ctx context.Context, c *Call) error {
 	strike := h.Injector.Next(c.UserIndex, c.Request.Stream)
 	if d := strike.Delay(); d > 0 {
-		waiting := ctx
-		if c.Leaving != nil {
-			waiting = c.Leaving
-		}
 		began := time.Now()
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-waiting.Done():
-			return fmt.Errorf("%w: %w", ErrNotSent, context.Cause(waiting))
+		case <-ctx.Done(): // not earlier: the request is on its way, if slowly
+			return fmt.Errorf("%w: %w", ErrNotSent, context.Cause(ctx))
 		}
 		waited := time.Since(began)
 		strike.Delayed(waited)

@@ -64,8 +64,11 @@ func TestDelayIsTakenOutOfTheSchedule(t *testing.T) {
 		}
 		leaving, leave := context.WithCancel(t.Context())
 		leave()
-		if err := h.Ask(t.Context(), &Call{Leaving: leaving}); !errors.Is(err, ErrNotSent) {
-			t.Errorf("a user who leaves meanwhile: %v", err)
+		if err := h.Ask(t.Context(), &Call{Leaving: leaving}); err != nil {
+			t.Errorf("a user who leaves meanwhile: %v; his request is on its way", err)
+		}
+		if err := h.Ask(leaving, &Call{}); !errors.Is(err, ErrNotSent) {
+			t.Errorf("a request that is cut off meanwhile: %v", err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
@@ -20,7 +21,8 @@ import (
 // conversation of its user waiting for its next turn continues it, the one
 // that has waited longest; else it opens another, which is a session of its
 // user. Nobody thinks: the arrivals are the pace. Bounds on sessions, and
-// Script.StopAfter, do not apply.
+// Script.StopAfter, do not apply. A user who meets [ErrEnough] leaves the
+// rotation; when all have left, the load is over.
 //
 // A request counts as due when it arrives. If the dispatcher is late, by the
 // system's timers or because it has no more than one processor, that is part
@@ -67,11 +69,13 @@ func (s Stream) of(users []Identity, own map[int]bool) (mine []Identity) {
 // host is an identity under open load; only the dispatcher touches it.
 type host struct {
 	Identity
+	lane     *lane
 	free     []*visitor // whose conversation is over
 	waiting  []*visitor // in the middle of one, the longest waiting first
 	visitors int
 	sessions int
 	requests int
+	done     bool // he may ask nothing more
 }
 
 // visitor is a host with state of his own, who asks one question at a time.
@@ -82,6 +86,7 @@ type visitor struct {
 	turn     int
 	left     int // turns of the conversation that are still to come
 	question questions.Question
+	phase    int // that his question was due in
 }
 
 // lane is a stream at work.
@@ -90,6 +95,7 @@ type lane struct {
 	*loadpattern.Schedule
 	hosts []*host
 	turn  int           // whose it is
+	able  int           // hosts who may still ask
 	at    time.Duration // of the next arrival
 	more  bool          // there is one
 }
@@ -118,8 +124,9 @@ func newDispatcher(f *Fleet, begin time.Duration) *dispatcher {
 	for _, s := range f.opt.Open {
 		l := &lane{Stream: s}
 		for _, id := range interleave(s.of(f.opt.Users, own)) {
-			l.hosts = append(l.hosts, &host{Identity: id})
+			l.hosts = append(l.hosts, &host{Identity: id, lane: l})
 		}
+		l.able = len(l.hosts)
 		// The first user's index is of this worker alone, so that two workers
 		// do not draw the same arrivals.
 		l.Schedule = s.Arrivals.Schedule(questions.Seed(f.opt.Seed, poissonLane, l.hosts[0].UserIndex, s.Org))
@@ -132,7 +139,7 @@ func newDispatcher(f *Fleet, begin time.Duration) *dispatcher {
 // next is the lane of the next arrival, or nil.
 func (d *dispatcher) next() (first *lane) {
 	for _, l := range d.lanes {
-		if l.more && (first == nil || l.at < first.at) {
+		if l.more && l.able > 0 && (first == nil || l.at < first.at) {
 			first = l
 		}
 	}
@@ -142,26 +149,47 @@ func (d *dispatcher) next() (first *lane) {
 // rate is the number of arrivals per second wanted at a moment of the pattern.
 func (d *dispatcher) rate(elapsed time.Duration) (sum float64) {
 	for _, l := range d.lanes {
-		sum += l.Arrivals.Rate(elapsed)
+		if l.able > 0 {
+			sum += l.Arrivals.Rate(elapsed)
+		}
 	}
 	return sum
 }
 
-// dispatch sends off everything that is due.
-func (d *dispatcher) dispatch(ctx, leaving context.Context, elapsed time.Duration) {
-	for l := d.next(); l != nil && l.at <= elapsed; l = d.next() {
-		due := l.at
-		l.at, l.more = l.Next()
+// deserted reports whether nobody may ask any more.
+func (d *dispatcher) deserted() bool {
+	return !slices.ContainsFunc(d.lanes, func(l *lane) bool { return l.able > 0 })
+}
+
+// host is whose turn it is, of those who may still ask; there must be one.
+func (l *lane) host() *host {
+	for {
 		h := l.hosts[l.turn]
 		l.turn = (l.turn + 1) % len(l.hosts)
+		if !h.done {
+			return h
+		}
+	}
+}
+
+// dispatch sends off everything that is due.
+func (d *dispatcher) dispatch(ctx, leaving context.Context, elapsed time.Duration) {
+	for {
 		d.collect()
-		started := d.inFlight < d.fleet.opt.MaxInFlight
-		d.note(due, started)
-		if !started {
+		l := d.next()
+		if l == nil || l.at > elapsed {
+			return
+		}
+		due := l.at
+		l.at, l.more = l.Next()
+		h, phase := l.host(), d.note(due)
+		if d.inFlight >= d.fleet.opt.MaxInFlight {
+			d.drop(phase)
 			continue
 		}
 		d.inFlight++
 		v := h.visitor(d.fleet)
+		v.phase = phase
 		v.call.Leaving = leaving
 		go func() {
 			defer func() {
@@ -176,19 +204,23 @@ func (d *dispatcher) dispatch(ctx, leaving context.Context, elapsed time.Duratio
 	}
 }
 
-// note counts an arrival.
-func (d *dispatcher) note(due time.Duration, started bool) {
-	_, phase, _ := d.fleet.opt.Pattern.At(due)
+// note counts an arrival and returns its phase.
+func (d *dispatcher) note(due time.Duration) (phase int) {
+	_, phase, _ = d.fleet.opt.Pattern.At(due)
 	d.fleet.enter(phase, d.begin)
 	d.fleet.mu.Lock()
 	defer d.fleet.mu.Unlock()
-	p := &d.fleet.phases[phase]
 	d.arrivals++
-	p.Arrivals++
-	if !started {
-		d.dropped++
-		p.Dropped++
-	}
+	d.fleet.phases[phase].Arrivals++
+	return phase
+}
+
+// drop counts an arrival that was never sent.
+func (d *dispatcher) drop(phase int) {
+	d.fleet.mu.Lock()
+	defer d.fleet.mu.Unlock()
+	d.dropped++
+	d.fleet.phases[phase].Dropped++
 }
 
 // collect takes back all visitors who are done, without waiting for others.
@@ -205,6 +237,13 @@ func (d *dispatcher) collect() {
 
 func (d *dispatcher) home(v *visitor) {
 	d.inFlight--
+	if !v.sent {
+		d.drop(v.phase)
+	}
+	if h := v.host; v.enough && !h.done {
+		h.done = true
+		h.lane.able--
+	}
 	if v.left > 0 {
 		v.host.waiting = append(v.host.waiting, v)
 		return
@@ -305,7 +344,7 @@ func (f *Fleet) runOpen(ctx context.Context, begin time.Duration) error {
 			d.dispatch(answers, leaving, elapsed)
 			_, phase, done := f.opt.Pattern.At(elapsed)
 			f.enter(phase, begin)
-			if done {
+			if done || d.deserted() {
 				end(errPatternDone, f.opt.Grace)
 			}
 		}
@@ -316,7 +355,7 @@ func (f *Fleet) runOpen(ctx context.Context, begin time.Duration) error {
 		}
 		if gone {
 			f.leaveLastPhase(ended)
-			return reason
+			return f.crashed(reason)
 		}
 		if l := d.next(); l != nil && !over {
 			f.wake(begin + l.at)

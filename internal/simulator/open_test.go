@@ -269,6 +269,102 @@ func TestACrashEndsOpenLoad(t *testing.T) {
 	})
 }
 
+// TestWhatWasHeldBackIsCounted: a limit lets five requests a second go, and the
+// others still wait when the load is over.
+func TestWhatWasHeldBackIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(at(20, 10*time.Second), loadpattern.Constant)
+		o.Users, o.Script = population(1, 3), script(t)
+		var next time.Duration
+		var mu sync.Mutex
+		sent := 0
+		var f *Fleet
+		o.Asker = AskerFunc(func(_ context.Context, c *Call) error {
+			mu.Lock()
+			next = max(next, f.now()) + 200*time.Millisecond
+			turn := next
+			mu.Unlock()
+			if rest(c.Leaving, turn-f.now()) != nil {
+				return fmt.Errorf("%w: %w", ErrNotSent, context.Cause(c.Leaving))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			sent++
+			return nil
+		})
+		f = newFleet(t, nil, o)
+		if err := f.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if p := f.Phases()[0]; p.Arrivals != 200 || p.Dropped != uint64(200-sent) || sent < 45 || sent > 50 {
+			t.Errorf("%d sent: %+v", sent, p)
+		}
+	})
+}
+
+// TestUsersWithALimit: who may ask nothing more leaves the rotation, and the
+// load ends with the last of them, whatever the pattern says.
+func TestUsersWithALimit(t *testing.T) {
+	hold := loadpattern.Phases{{Name: "hold", Duration: time.Hour, Target: 2, Rate: 10}}
+	for name, o := range map[string]Options{
+		"open":     open(hold, loadpattern.Constant),
+		"replaced": {Pattern: hold, Replace: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sent, refused := map[string]int{}, 0
+				o.Users, o.Script = population(1, 4), script(t)
+				var mu sync.Mutex
+				o.Asker = AskerFunc(func(ctx context.Context, c *Call) error {
+					mu.Lock()
+					defer mu.Unlock()
+					if sent[c.User] == 3 || c.User == "user-1" && sent[c.User] == 1 {
+						refused++
+						return fmt.Errorf("%w: %w", ErrNotSent, ErrEnough)
+					}
+					sent[c.User]++
+					return nil
+				})
+				f := newFleet(t, nil, o)
+				if err := f.Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				all := 0
+				for _, n := range sent {
+					all += n
+				}
+				if len(sent) != 4 || refused != 4 || all < 10 {
+					t.Errorf("sent %v, refused %d, want each user refused once", sent, refused)
+				}
+				p := f.Phases()[0]
+				if p.End > 5*time.Minute || len(o.Open) > 0 && (p.Arrivals != uint64(all+refused) || p.Dropped != 4 || p.End > 2*time.Second) {
+					t.Errorf("%+v", p)
+				}
+			})
+		})
+	}
+}
+
+// TestACrashAfterTheLoad: it must be told even if all was over but the answers.
+func TestACrashAfterTheLoad(t *testing.T) {
+	phases := loadpattern.Phases{{Name: "short", Duration: time.Second, Target: 1, Rate: 1}}
+	for name, o := range map[string]Options{"open": open(phases, loadpattern.Constant), "closed": {Pattern: phases}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o.Users, o.Script = population(1, 1), script(t)
+				o.Asker = AskerFunc(func(ctx context.Context, _ *Call) error {
+					_ = rest(ctx, 5*time.Second)
+					panic("a fault of ours")
+				})
+				var crash *Crash
+				if err := newFleet(t, nil, o).Run(t.Context()); !errors.As(err, &crash) {
+					t.Errorf("Run = %v", err)
+				}
+			})
+		})
+	}
+}
+
 func TestBadStreams(t *testing.T) {
 	o := open(at(0, time.Second), loadpattern.Constant)
 	o.Open = append(o.Open, Stream{Org: 7, Arrivals: loadpattern.Arrivals{Phases: at(1, time.Second)}}, Stream{Org: 7, Arrivals: loadpattern.Arrivals{Phases: at(-1, time.Second)}})

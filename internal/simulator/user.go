@@ -49,6 +49,9 @@ type user struct {
 	talk  conversation
 	id    []byte // scratch
 
+	sent   bool // whether the last question was, at least once
+	enough bool // he may ask nothing more, ever: a limit says so
+
 	timer *time.Timer
 	free  time.Duration // when the user last became free to think and ask
 	fresh bool          // nothing asked since coming to work
@@ -231,6 +234,7 @@ func (u *user) ask(ctx context.Context, q questions.Question, due time.Duration)
 	u.call.Schedule(due)
 	err := u.fleet.opt.Asker.Ask(ctx, &u.call)
 	u.free = u.fleet.now()
+	u.sent = !errors.Is(err, ErrNotSent) || u.call.Attempt > 1
 
 	if u.kind.Endpoint == platform.Chat && u.own == nil {
 		if err != nil {
@@ -243,6 +247,7 @@ func (u *user) ask(ctx context.Context, q questions.Question, due time.Duration)
 	switch isPlatform := errors.As(err, &perr); {
 	case err == nil:
 	case errors.Is(err, ErrEnough):
+		u.enough = true
 		return SessionLimit
 	case errors.Is(err, ErrNotSent):
 		u.fleet.shed.Add(1)

@@ -127,8 +127,9 @@ func TestErrorRateEndsTheRun(t *testing.T) {
 
 func TestACostLimitWantsPricesAndBounds(t *testing.T) {
 	for name, c := range map[string]struct{ spec, want string }{
-		"no price": {"  userBehavior: {modelPreferences: [{model: sim-small}, {model: secret-sauce}]}\n", "there is no price for the model secret-sauce; give one under spec.pricing"},
-		"no bound": {"  userBehavior: {maxTokensPerRequest: {min: 0, max: 10}}\n", "maxTokensPerRequest"},
+		"no price":                     {"  userBehavior: {modelPreferences: [{model: sim-small}, {model: secret-sauce}]}\n", "there is no price for the model secret-sauce; give one under spec.pricing"},
+		"no price in one organization": {"  organizations: {count: 2, overrides: [{index: 2, models: [{model: secret-sauce}]}]}\n", "there is no price for the model secret-sauce"},
+		"no bound":                     {"  userBehavior: {maxTokensPerRequest: {min: 0, max: 10}}\n", "maxTokensPerRequest"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := config.Parse("test.yaml", []byte(head+c.spec+"  limits: {maxCostUsd: 1}\n"), func(string) (string, bool) { return "", false })

@@ -53,7 +53,8 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 		}},
 	}
 	if w.job.open != nil {
-		options.Open, options.MaxInFlight = w.job.streams(users, w.Worker, w.Workers), w.job.open.maxInFlight
+		options.Open = w.job.streams(users, w.Worker, w.Workers)
+		options.MaxInFlight = int(w.job.limits.Share(w.Worker, w.Workers).Concurrent)
 	} else if peak := pattern.Peak(); peak > len(users) {
 		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, len(users))
 	}
@@ -210,7 +211,7 @@ func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 		}
 	}
 	if sum := export.SumArrivals(b.Phases); sum != nil && sum.Dropped > 0 {
-		w.warn("%d of %d arrivals could not start, since as many requests were under way as are allowed: the load was less than asked for, and the latency of what was dropped is in no number", sum.Dropped, sum.Intended)
+		w.warn("%d of %d arrivals could not start, since limits of our own left no room for them: the load was less than asked for, and the latency of what was dropped is in no number", sum.Dropped, sum.Intended)
 	}
 }
 

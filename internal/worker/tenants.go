@@ -148,7 +148,7 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 		}
 		w.Log.Info("model chosen", zap.String("model", models[0]), zap.Strings("listed", models))
 	}
-	calls := script.Calls()
+	calls := w.job.calls()
 	if err := w.checkStreaming(ctx, first, calls[0]); err != nil {
 		return err
 	}

@@ -71,10 +71,9 @@ type special struct {
 
 // open is open load.
 type open struct {
-	process     loadpattern.Process
-	rate        float64    // arrivals per second
-	rates       []*float64 // of each phase; nil: as its users are to those of the others
-	maxInFlight int
+	process loadpattern.Process
+	rate    float64    // arrivals per second
+	rates   []*float64 // of each phase; nil: as its users are to those of the others
 }
 
 // translate is the one place where the scenario's words become ours. warn
@@ -135,12 +134,10 @@ func (j *job) affordable() error {
 	}
 	var unpriced []string
 	generates := false
-	if len(j.script.Models) > 0 { // else it is found out before the load
-		for _, c := range j.script.Calls() {
-			generates = generates || c.Generates()
-			if _, ok := j.prices.Cost(c.Model, platform.Usage{}); !ok && c.Model != "" && !slices.Contains(unpriced, c.Model) {
-				unpriced = append(unpriced, c.Model)
-			}
+	for _, c := range j.calls() {
+		generates = generates || c.Generates()
+		if _, ok := j.prices.Cost(c.Model, platform.Usage{}); !ok && c.Model != "" && !slices.Contains(unpriced, c.Model) {
+			unpriced = append(unpriced, c.Model)
 		}
 	}
 	if len(unpriced) > 0 {
@@ -150,6 +147,28 @@ func (j *job) affordable() error {
 		return errors.New("limits.maxCostUsd cannot be kept: an answer whose length is not bounded can cost anything; let userBehavior.maxTokensPerRequest have a min of at least 1")
 	}
 	return nil
+}
+
+// calls are what the users of any organization ask, each once. As long as
+// nobody knows the general model, they are those of organizations that differ.
+func (j *job) calls() (all []simulator.EndpointModel) {
+	add := func(s simulator.Script) {
+		for _, c := range s.Calls() {
+			if !slices.Contains(all, c) {
+				all = append(all, c)
+			}
+		}
+	}
+	if len(j.script.Models) > 0 {
+		add(j.script)
+	}
+	scripts := j.scripts()
+	for _, org := range slices.Sorted(maps.Keys(scripts)) {
+		if s := scripts[org]; len(s.Models) > 0 {
+			add(s)
+		}
+	}
+	return all
 }
 
 func connection(t config.Targets, url, correlationID string) platform.Connection {
@@ -280,7 +299,7 @@ func codes(statuses []int) simulator.Codes {
 func (j *job) load(spec *config.Spec) {
 	j.replace = spec.LoadPattern.Type == config.Sustained
 	if a := spec.LoadPattern.Arrival; a.Model == config.Open {
-		j.open = &open{process: loadpattern.Process(a.Process), rate: a.Rate, maxInFlight: spec.Limits.MaxConcurrentReqs}
+		j.open = &open{process: loadpattern.Process(a.Process), rate: a.Rate}
 	}
 	j.special = map[int]special{}
 	for _, o := range spec.Organizations.Overrides {

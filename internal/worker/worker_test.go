@@ -404,7 +404,8 @@ func TestBrokenRunsSayWhy(t *testing.T) {
 		"nothing listens": {"  targets: {apiRouterUrl: \"http://127.0.0.1:1\", userOrgUrl: \"http://127.0.0.1:1\", adminApiKey: k}\n", "127.0.0.1:1"},
 		"wrong own key": {fmt.Sprintf("  targets: {apiRouterUrl: %q, credentials: {keys: [nonsense-key]}}\n  userBehavior: {modelPreferences: [{model: sim-small}]}\n",
 			p.RouterURL()), "401"},
-		"unknown model": {targets(p) + "  userBehavior: {modelPreferences: [{model: nonsense}]}\n", "nonsense"},
+		"unknown model of one organization": {targets(p) + "  organizations: {count: 2, overrides: [{index: 2, models: [{model: nonsense}]}]}\n  userBehavior: {modelPreferences: [{model: sim-small}]}\n", "nonsense"},
+		"unknown model":                     {targets(p) + "  userBehavior: {modelPreferences: [{model: nonsense}]}\n", "nonsense"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := prepare(t, c.spec).Run(t.Context())
@@ -506,6 +507,34 @@ func TestWhatOpenLoadCannotStart(t *testing.T) {
 		if !strings.Contains(strings.Join(said, "\n"), fmt.Sprintf("%d of %d arrivals", a.Dropped, a.Intended)) {
 			t.Errorf("the %s do not mention them: %q", what, said)
 		}
+	}
+}
+
+// TestOpenLoadUnderLimits: an arrival that a limit held back until the load
+// was over is dropped, and not one that was made.
+func TestOpenLoadUnderLimits(t *testing.T) {
+	for limit, reason := range map[string]string{
+		"maxRequestsPerSecond: 20": "completed", "maxRequestsPerUser: 3": "completed",
+		"maxRequests: 30": "limit", "maxCostUsd: 0.0005": "limit",
+	} {
+		t.Run(limit, func(t *testing.T) {
+			p := target(t, platformsim.Options{})
+			b := run(t, targets(p)+`
+  users: {perOrg: {min: 4, max: 4, distribution: uniform}}
+  userBehavior: {maxTokensPerRequest: {min: 8, max: 8}, modelPreferences: [{model: sim-small}]}
+  pricing: {sim-small: {promptPerMillionUSD: 0.15, completionPerMillionUSD: 0.60}}
+  loadPattern: {type: steady, arrival: {model: open, rate: 100, process: constant}, phases: [{name: open, duration: 1s}]}
+  limits: {`+limit+`}
+`)
+			agree(t, p, b.Summary.Overall().All)
+			a := b.Headline.Arrivals
+			if a == nil || a.Dropped == 0 || a.Intended-a.Dropped+1 != b.Headline.Requests { // and the pre-flight
+				t.Errorf("%+v of %d requests", a, b.Headline.Requests)
+			}
+			if b.Stop.Reason != reason {
+				t.Errorf("%+v, want %s", b.Stop, reason)
+			}
+		})
 	}
 }
 
