@@ -632,6 +632,16 @@ func (s *Spec) check(c check) {
 			}
 		}
 	}
+	if s.LoadPattern.Arrival.Model == Open {
+		for _, field := range []string{"userBehavior.thinkTimeSeconds", "userBehavior.questionsPerSession", "userBehavior.sessionDuration", "looping"} {
+			if c.has(field) {
+				c.warn("%s: %s has no effect under open load: requests arrive at their rate, whatever users do", c.d.src.name, join(c.path, field))
+			}
+		}
+		if rates := slices.ContainsFunc(s.LoadPattern.Phases, func(p Phase) bool { return p.TargetRate == nil || *p.TargetRate > 0 }); !rates {
+			c.fault("loadPattern.phases", "", "%s.loadPattern.phases: the rate of every phase is zero, so nothing would arrive", c.path)
+		}
+	}
 	for i, o := range s.Organizations.Overrides {
 		at := fmt.Sprintf("organizations.overrides[%d].arrivalRate", i)
 		if o.ArrivalRate > 0 && s.LoadPattern.Arrival.Model != Open {

@@ -607,6 +607,36 @@ func TestFoldersOfDocumentsAreNextToTheScenario(t *testing.T) {
 	}
 }
 
+func TestOpenLoadSaysWhatItIgnores(t *testing.T) {
+	s := parse(t, `
+spec:
+  userBehavior: {thinkTimeSeconds: {min: 1, max: 2}}
+  looping: {enabled: true}
+  loadPattern: {type: steady, arrival: {model: open, rate: 3}, phases: [{duration: 1s}]}
+`)
+	got := strings.Join(s.Warnings(), "\n")
+	for _, want := range []string{"spec.userBehavior.thinkTimeSeconds has no effect under open load", "spec.looping has no effect under open load"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no warning says %q: %q", want, got)
+		}
+	}
+	if strings.Contains(got, "questionsPerSession") {
+		t.Errorf("a default is warned of: %q", got)
+	}
+}
+
+func TestOpenLoadWithoutArrivalsIsAFault(t *testing.T) {
+	_, err := config.Parse("zero.yaml", []byte(`apiVersion: loadtest.ai-aas.dev/v1
+kind: LoadTestScenario
+metadata: {name: zero}
+spec:
+  loadPattern: {type: steady, arrival: {model: open, rate: 3}, phases: [{duration: 1s, targetRate: 0}]}
+`), func(string) (string, bool) { return "", false })
+	if err == nil || !strings.Contains(err.Error(), "nothing would arrive") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestUnsupported(t *testing.T) {
 	none := parse(t, `
 spec:
