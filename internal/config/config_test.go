@@ -656,7 +656,6 @@ spec:
   users: {apiKeys: {rateLimit: {requestsPerSecond: 3}}}
   testTypes: [{name: manuals, documentLibrary: {enabled: true}}]
   documentLibrary: {enabled: true, bucketName: b, documentCount: 3}
-  cacheSalt: {enabled: true, validation: {enabled: true}}
   workers: {replicas: 2}
   targets: {budgetServiceUrl: http://b}
   metrics: {labels: {a: b}}

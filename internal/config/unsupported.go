@@ -28,8 +28,6 @@ var unsupported = []struct {
 		}},
 	{"spec.documentLibrary", "documents are read from folders only: a library in a bucket is replaced by generated texts",
 		func(s *Spec) bool { return s.DocumentLibrary.inBucket() }},
-	{"spec.cacheSalt.validation", "salts are sent, but whether they keep tenants apart is not tested yet",
-		func(s *Spec) bool { return s.CacheSalt.Validation.Enabled }},
 	{"spec.workers", "this process is the only worker: several do not exist yet", nil},
 	{"spec.targets.budgetServiceUrl", "budgets are set through userOrgUrl: the budget service is not called yet", nil},
 	{"spec.metrics", "nothing is exported while the run lasts: the result file has all measurements", nil},

@@ -28,6 +28,8 @@ type Bundle struct {
 	Stop     Stop            `json:"stop"`
 	// Throttled are the limits of our own that made requests wait.
 	Throttled []Throttle `json:"throttled,omitempty"`
+	// Isolation says whether tenants are kept apart, a verdict for each test made.
+	Isolation []Isolation `json:"isolation,omitempty"`
 	// Chaos is what this tool broke on purpose; nil if nothing.
 	Chaos *Chaos `json:"chaos,omitempty"`
 	// Bootstrap is nil when the users brought their own keys.
@@ -160,6 +162,59 @@ type Throttle struct {
 	Requests int64         `json:"requests"`
 	Total    time.Duration `json:"totalNs"`
 	Longest  time.Duration `json:"longestNs"`
+}
+
+// CacheSalt is the kind of the test of cache salts.
+const CacheSalt = "cache salt isolation"
+
+// Isolation is the verdict on one way of keeping tenants apart, and its evidence.
+type Isolation struct {
+	Kind    string `json:"kind"` // cache salt isolation
+	Model   string `json:"model"`
+	Verdict string `json:"verdict"` // leak, no leak or undecided
+	Reason  string `json:"reason"`
+	// Violations is how many of Pairs show a leak: security violations.
+	Violations int `json:"violations"`
+	// Violated lists them, unless the scenario asks for their number alone.
+	Violated []Violation `json:"violated,omitempty"`
+	Requests int         `json:"requests"` // sent for the test, retries not counted
+	// TokensKnown says that the platform's account of cached tokens tells
+	// prompts that were sent before from others; BaselineTokens is the most
+	// that it shows for one that was not.
+	TokensKnown    bool `json:"tokensKnown"`
+	BaselineTokens int  `json:"baselineTokens"`
+	// Medians of TTFT: of readers' prompts that are new, of owners' that are
+	// repeated, of readers' that an owner has sent before.
+	Cold  time.Duration `json:"coldNs"`
+	Warm  time.Duration `json:"warmNs"`
+	Cross time.Duration `json:"crossNs"`
+	// PLeak and PClean are one-sided p of Mann–Whitney tests: of cross being
+	// below cold, and of warm being below cross.
+	PLeak  float64    `json:"pLeak"`
+	PClean float64    `json:"pClean"`
+	Pairs  []SaltPair `json:"pairs,omitempty"`
+}
+
+// Violation is a prompt sent under one salt and found in the cache under another.
+type Violation struct {
+	Salt      string `json:"salt"`
+	ReadUnder string `json:"readUnder"`
+	Pair      int    `json:"pair"` // index into Pairs
+}
+
+// SaltPair is what the four requests of one pair of tenants showed.
+type SaltPair struct {
+	Cold    SaltProbe `json:"cold"`    // the owner's prompt, new
+	Warm    SaltProbe `json:"warm"`    // the owner's prompt, repeated
+	Cross   SaltProbe `json:"cross"`   // the owner's prompt, by the reader
+	Control SaltProbe `json:"control"` // another prompt by the reader, new
+}
+
+// SaltProbe is what one request showed.
+type SaltProbe struct {
+	// TTFT counts from sending; to the complete answer if there are no streams.
+	TTFT         time.Duration `json:"ttftNs"`
+	CachedTokens *int          `json:"cachedTokens,omitempty"` // nil if the platform did not say
 }
 
 // Chaos is what this tool broke on purpose, and how the tenants got over it.

@@ -53,6 +53,9 @@ type page struct {
 	ChaosLede string
 	Recovery  table
 
+	Isolation      table // without an ID: nothing was tested
+	IsolationWords []string
+
 	Orgs                         table
 	CostLede                     string
 	OrgCost, ModelCost, UserCost table
@@ -106,6 +109,9 @@ func newPage(b *export.Bundle) *page {
 		Nav: []link{{"time", "Over time"}, {"latency", "Latency"}, {"errors", "Errors"}, {"orgs", "Organizations"},
 			{"cost", "Cost"}, {"slices", "Models"}, {"users", "Users"}, {"run", "The run"}},
 	}
+	if len(b.Isolation) > 0 {
+		p.Nav = slices.Insert(p.Nav, 3, link{"isolation", "Isolation"})
+	}
 	p.addVerdict(b, all.Measured.Refused+all.Measured.Failed > 0)
 	p.addFacts(b, s)
 	p.addTiles(b, all, s)
@@ -118,6 +124,7 @@ func newPage(b *export.Bundle) *page {
 	p.addLatency(all)
 	p.addErrors(all, at)
 	p.addChaos(b.Chaos)
+	p.addIsolation(b.Isolation)
 	p.addOrgs(b, s)
 	p.addCost(b, s, all)
 	p.addSlices(b, s)

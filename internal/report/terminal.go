@@ -61,6 +61,7 @@ func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
 	t.slices("Endpoints", func(k stats.Key) stats.Key { return stats.Key{Endpoint: k.Endpoint} }, func(k stats.Key) string { return k.Endpoint })
 	t.checks()
 	t.errors()
+	t.isolation()
 	t.chaos()
 	t.notes("Findings about the platform", t.findings())
 	t.notes("Warnings", b.Warnings)
@@ -206,7 +207,11 @@ func (t *terminal) load() {
 	}
 	remark := ""
 	if all := t.overall.All.Requests; all > m.Requests {
-		remark = "not in the rates: " + human.Count(all-m.Requests) + " of pre-flight, warm-up and cool-down"
+		checks := ""
+		if len(t.b.Isolation) > 0 {
+			checks = "salt-check, "
+		}
+		remark = "not in the rates: " + human.Count(all-m.Requests) + " of pre-flight, " + checks + "warm-up and cool-down"
 	}
 	t.section("Load", remark)
 	columns := 3

@@ -83,6 +83,9 @@ type Input struct {
 	Interrupted bool
 	// Broken is why the run could not be carried out; empty if it could.
 	Broken string
+	// Leaks says where tenants were found not to be kept apart, which weighs
+	// more than any threshold.
+	Leaks []string
 	// Arrivals is how many requests were due under open load, and Dropped how
 	// many of these were never sent. They weaken a verdict and do not make it.
 	Arrivals, Dropped uint64
@@ -112,6 +115,9 @@ func Judge(in Input) Verdict {
 	thresholds := in.Thresholds
 	if in.DryRun || in.Broken != "" && overall.Measured.Requests == 0 { // nothing to judge
 		thresholds = nil
+	}
+	for _, leak := range in.Leaks {
+		worsen(Failed, "%s", leak)
 	}
 	for _, t := range thresholds {
 		c := check(t, overall, streams)

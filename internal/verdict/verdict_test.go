@@ -47,6 +47,7 @@ func TestJudge(t *testing.T) {
 			"a dry run: no load was made and no threshold judged"},
 		{"a mean of failures", Input{Overall: group(0, 0, 7), Thresholds: []Threshold{{Metric: E2E, Latency: time.Hour}}}, Failed,
 			"e2e mean was never (failed requests), promised ≤ 1h0m0s"},
+		{"a leak", Input{Overall: group(1000, 60, 0), Thresholds: []Threshold{p95}, Leaks: []string{"cache salt isolation: LEAK"}}, Failed, "cache salt isolation: LEAK"},
 		{"limit", Input{Overall: group(10, 0, 0), Stopped: "the cost limit was reached"}, Failed, "stopped early: the cost limit was reached"},
 		{"interrupted", Input{Overall: group(10, 0, 0), Interrupted: true}, Interrupted, "interrupted before the end"},
 		{"interrupted and slow", Input{Overall: group(10, 10, 0), Thresholds: []Threshold{p95}, Interrupted: true}, Interrupted, "interrupted before the end"},

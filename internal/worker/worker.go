@@ -20,6 +20,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/isolation"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
@@ -148,18 +149,30 @@ func (w *Worker) load(ctx context.Context, b *export.Bundle) error {
 func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) error {
 	w.setStage("checking the target")
 	if err := w.preflight(ctx, tenants.users); err != nil {
-		if stopped := limitStop(err); stopped.Reason != "" {
-			b.Stop = stopped
-			w.Log.Info("no load was made", zap.String("reason", stopped.Reason), zap.String("detail", stopped.Detail))
-			return nil
-		}
-		return err
+		return w.beforeLoad(err, b)
 	}
 	if w.job.dryRun {
 		b.Stop = export.Stop{Reason: "completed", Detail: "dry run: the tenants were created and one request was sent"}
 		return nil
 	}
+	if w.Scenario.Spec.CacheSalt.Validation.Enabled {
+		if err := w.checkSalts(ctx, tenants.users, b); err != nil {
+			return w.beforeLoad(err, b)
+		}
+	}
 	return w.runLoad(ctx, tenants.users, b)
+}
+
+// beforeLoad notes a limit that ended the run before the load, and returns
+// any other error.
+func (w *Worker) beforeLoad(err error, b *export.Bundle) error {
+	stopped := limitStop(err)
+	if stopped.Reason == "" {
+		return err
+	}
+	b.Stop = stopped
+	w.Log.Info("no load was made", zap.String("reason", stopped.Reason), zap.String("detail", stopped.Detail))
+	return nil
 }
 
 // conclude fills in what follows from everything before.
@@ -183,6 +196,11 @@ func (w *Worker) conclude(b *export.Bundle) {
 	}
 	if sum := export.SumArrivals(b.Phases); sum != nil {
 		in.Arrivals, in.Dropped = sum.Intended, sum.Dropped
+	}
+	for _, i := range b.Isolation {
+		if i.Verdict == string(isolation.Leak) {
+			in.Leaks = append(in.Leaks, fmt.Sprintf("%s: LEAK on %s: %s", i.Kind, i.Model, i.Reason))
+		}
 	}
 	switch b.Stop.Reason {
 	case "limit":

@@ -29,7 +29,9 @@ import (
 // target is a platform fast enough for tests.
 func target(t *testing.T, o platformsim.Options) *platformsim.Platform {
 	t.Helper()
-	o.Seed = 1
+	if o.Seed == 0 {
+		o.Seed = 1
+	}
 	if o.Models == nil {
 		o.Models = platformsim.AtSpeed(platformsim.DefaultModels(), 5)
 	}

@@ -1,0 +1,46 @@
+package report_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
+)
+
+func TestIsolationIsShown(t *testing.T) {
+	b := &export.Bundle{Isolation: []export.Isolation{
+		{
+			Kind: export.CacheSalt, Model: "m-1", Verdict: "leak", Reason: "in 2 of 12 pairs a prompt was served from the cache", Violations: 3,
+			Violated: []export.Violation{{Salt: "acme", ReadUnder: "globex"}, {Salt: "globex", ReadUnder: "acme"}, {Salt: "acme", ReadUnder: "globex"}},
+			Pairs:    make([]export.SaltPair, 12), Cold: 80 * time.Millisecond, Warm: 20 * time.Millisecond, Cross: 21 * time.Millisecond, PLeak: 3.7e-7, PClean: 0.4,
+		},
+		{Kind: export.CacheSalt, Model: "m-2", Verdict: "undecided", Reason: "only 3 pairs of requests were answered"},
+	}}
+	var screen, page bytes.Buffer
+	if err := report.Terminal(&screen, b, report.TerminalOptions{Width: 100}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Isolation of tenants", "cache salt isolation on m-1  LEAK", "in 2 of 12 pairs", "TTFT of a new prompt 80ms, repeated 20ms, under another salt 21ms; p = 3.7e-07 if it were like", "new, 0.4 if like repeated", "security violations: 3",
+		"2 prompts of acme read under globex", "1 prompt of globex read under acme", "cache salt isolation on m-2  undecided", "only 3 pairs",
+	} {
+		if !strings.Contains(screen.String(), want) {
+			t.Errorf("the summary does not say %q:\n%s", want, screen.String())
+		}
+	}
+	if err := report.HTML(&page, b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`<section id="isolation">`, `href="#isolation"`, "cache salt isolation on m-1: LEAK", "2 prompts of acme read under globex", "3.7e-07", "undecided"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	page.Reset()
+	if err := report.HTML(&page, &export.Bundle{}); err != nil || strings.Contains(page.String(), `id="isolation"`) {
+		t.Errorf("a section about nothing, or %v", err)
+	}
+}
