@@ -4,7 +4,6 @@ set -euo pipefail
 missing=()
 have() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 have chromium chromium
-have wrk wrk
 if ((${#missing[@]} == 0)); then exit 0; fi
 if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
   echo "make e2e needs ${missing[*]}; install them, or run it as root on Debian" >&2
