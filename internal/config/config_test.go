@@ -650,7 +650,7 @@ spec:
 	if len(none) != 0 {
 		t.Errorf("got %v", none)
 	}
-	all := parse(t, `
+	document := strings.Replace(head, "{name: test}", "{name: test, namespace: somewhere}", 1) + `
 spec:
   organizations: {distribution: random}
   users: {apiKeys: {rateLimit: {requestsPerSecond: 3}}}
@@ -660,7 +660,12 @@ spec:
   targets: {budgetServiceUrl: http://b}
   metrics: {labels: {a: b}}
   cleanup: {retainMetrics: false, exportResultsTo: "s3://bucket/{name}/"}
-`).Unsupported()
+`
+	scenario, err := config.Parse("test.yaml", []byte(document), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := scenario.Unsupported()
 	if len(all) != config.UnsupportedRows() {
 		t.Errorf("%d of %d rows apply: %v", len(all), config.UnsupportedRows(), all)
 	}

@@ -19,6 +19,7 @@ var unsupported = []struct {
 	sentence string
 	when     func(*Spec) bool
 }{
+	{"metadata.namespace", "nothing runs on Kubernetes yet: the namespace is not used", nil},
 	{"spec.organizations.distribution", "one process runs all organizations, so they are not spread",
 		func(s *Spec) bool { return s.Organizations.Distribution != Even }},
 	{"spec.users.apiKeys.rateLimit", "keys have the limits of their organization: the User/Org API sets none for a key", nil},

@@ -289,6 +289,12 @@ func (k *variety) model(q questions.Question, rng *rand.Rand) string {
 			break
 		}
 	}
+	return ChooseModel(models, rng)
+}
+
+// ChooseModel draws one of the models by weight, with one number of the
+// generator; of no models it is "".
+func ChooseModel(models []Model, rng *rand.Rand) string {
 	sum := 0.0
 	for _, m := range models {
 		sum += m.Weight

@@ -39,19 +39,22 @@ func NewCollector(objective Objective) *Collector {
 
 // Add implements [record.Sink].
 func (c *Collector) Add(r *record.Record) {
-	c.shards[r.UserIndex%len(c.shards)].add(r, c.objective)
+	good := c.objective.met(r)
+	c.shard(r).add(r, good)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.timeline.add(r, c.objective)
+	c.timeline.add(r, good)
 }
 
 // BeforeLoad is a sink for requests that were sent before the load began, and
 // whose moments therefore have no place on the timeline. They count in all else.
 func (c *Collector) BeforeLoad() record.Sink {
-	return record.SinkFunc(func(r *record.Record) { c.shards[r.UserIndex%len(c.shards)].add(r, c.objective) })
+	return record.SinkFunc(func(r *record.Record) { c.shard(r).add(r, c.objective.met(r)) })
 }
 
-func (s *shard) add(r *record.Record, o Objective) {
+func (c *Collector) shard(r *record.Record) *shard { return c.shards[r.UserIndex%len(c.shards)] }
+
+func (s *shard) add(r *record.Record, good bool) {
 	key := Key{Phase: r.Phase, Org: r.Org, Model: r.Model, Endpoint: r.Endpoint, TestType: r.TestType, Stream: r.Stream}
 	s.mu.Lock()
 	defer s.mu.Unlock() // though one record should cost a panic: a lock kept would hang the run
@@ -60,13 +63,13 @@ func (s *shard) add(r *record.Record, o Objective) {
 		g = &Group{Key: key}
 		s.groups[key] = g
 	}
-	g.add(r, o)
+	g.add(r, good)
 	u := s.users[r.UserIndex]
 	if u == nil {
 		u = &User{Org: r.Org, Name: r.User}
 		s.users[r.UserIndex] = u
 	}
-	u.add(r, o)
+	u.add(r, good)
 }
 
 // Observe notes the number of active users and the phase at a moment of the run.

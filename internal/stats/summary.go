@@ -47,8 +47,7 @@ type Group struct {
 	Values []ValueSum   `json:"values,omitempty"`
 }
 
-func (g *Group) add(r *record.Record, o Objective) {
-	good := o.met(r)
+func (g *Group) add(r *record.Record, good bool) {
 	g.All.add(r, good)
 	if r.Measured {
 		g.Measured.add(r, good)
@@ -108,8 +107,8 @@ type User struct {
 	MeasuredCount uint64        `json:"measuredCount"`
 }
 
-func (u *User) add(r *record.Record, o Objective) {
-	u.Totals.add(r, o.met(r))
+func (u *User) add(r *record.Record, good bool) {
+	u.Totals.add(r, good)
 	if r.Measured && r.Outcome == record.Success && !r.Injected() {
 		u.E2ESum += r.E2E()
 		u.E2EMax = max(u.E2EMax, r.E2E())

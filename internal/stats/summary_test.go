@@ -166,7 +166,7 @@ func TestTimelineStaysBounded(t *testing.T) {
 	for i := range n {
 		r.Done = time.Duration(i) * time.Second
 		r.Scheduled = r.Done - 10*time.Millisecond
-		tl.add(r, Objective{})
+		tl.add(r, true)
 		tl.Observe(r.Done, 5, "steady")
 	}
 	if len(tl.Intervals) > maxIntervals {
@@ -191,8 +191,8 @@ func TestTimelineStaysBounded(t *testing.T) {
 
 func TestTimelinesOfDifferentIntervalsMerge(t *testing.T) {
 	long, short := NewTimeline(), NewTimeline()
-	long.add(&record.Record{Done: 2 * maxIntervals * time.Second, Scheduled: time.Second}, Objective{})
-	short.add(&record.Record{Done: 3 * time.Second, Scheduled: time.Second}, Objective{})
+	long.add(&record.Record{Done: 2 * maxIntervals * time.Second, Scheduled: time.Second}, true)
+	short.add(&record.Record{Done: 3 * time.Second, Scheduled: time.Second}, true)
 	short.Observe(3*time.Second, 4, "a")
 	long.Observe(3*time.Second, 2, "a")
 	for _, pair := range [][2]*Timeline{{long.clone(), short}, {short.clone(), long}} {

@@ -70,9 +70,9 @@ func (t *Timeline) coarsen() {
 	t.Intervals = half
 }
 
-func (t *Timeline) add(r *record.Record, o Objective) {
+func (t *Timeline) add(r *record.Record, good bool) {
 	in := t.at(r.Done)
-	in.Totals.add(r, o.met(r))
+	in.Totals.add(r, good)
 	if r.Outcome != record.Success || r.Injected() {
 		return
 	}

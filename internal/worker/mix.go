@@ -99,29 +99,18 @@ func (t *traffic) mix(o Options, general questions.Source) ([]simulator.Type, er
 // modelFor draws a model for an endpoint: the named one, if there is a name.
 // The embedded platform has a model of its own for embeddings.
 func (t *traffic) modelFor(endpoint platform.Endpoint, name string, embedded bool) func(rng *rand.Rand) string {
-	preferences := t.spec.UserBehavior.ModelPreferences
-	if name != "" {
-		preferences = []config.ModelWeight{{Model: name, Weight: 1}}
-	} else if endpoint == platform.Embeddings && embedded {
-		preferences = []config.ModelWeight{{Model: "sim-embed", Weight: 1}}
-	}
-	return func(rng *rand.Rand) string {
-		sum := 0.0
-		for _, m := range preferences {
-			sum += m.Weight
+	var models []simulator.Model
+	switch {
+	case name != "":
+		models = []simulator.Model{{Name: name, Weight: 1}}
+	case endpoint == platform.Embeddings && embedded:
+		models = []simulator.Model{{Name: "sim-embed", Weight: 1}}
+	default:
+		for _, m := range t.spec.UserBehavior.ModelPreferences {
+			models = append(models, simulator.Model{Name: m.Model, Weight: m.Weight})
 		}
-		x, chosen := rng.Float64()*sum, ""
-		for _, m := range preferences {
-			if m.Weight == 0 {
-				continue
-			}
-			chosen = m.Model
-			if x -= m.Weight; x < 0 {
-				break
-			}
-		}
-		return chosen
 	}
+	return func(rng *rand.Rand) string { return simulator.ChooseModel(models, rng) }
 }
 
 // drawn draws a number, as users do.

@@ -152,7 +152,7 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 		return w.beforeLoad(err, b)
 	}
 	if w.job.dryRun {
-		b.Stop = export.Stop{Reason: "completed", Detail: "dry run: the tenants were created and one request was sent"}
+		b.Stop = export.Stop{Reason: "completed", Detail: "dry run: the tenants were created and a request was sent to each model"}
 		return nil
 	}
 	if w.Scenario.Spec.CacheSalt.Validation.Enabled {
