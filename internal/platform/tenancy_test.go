@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
@@ -266,6 +267,37 @@ func TestTimeoutAndCancellation(t *testing.T) {
 	if err := wire.call(t.Context(), apiCall{method: "GET", path: "/x"}, nil); !errors.As(err, &e) || e.Kind != record.Connection {
 		t.Errorf("nobody there: err = %v", err)
 	}
+}
+
+// A creation that is under way when the run is stopped is waited for, so that
+// clean-up knows of what it made; none is begun afterwards, and the wait ends.
+func TestCreationOutlastsAStop(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	created := 0
+	x, calls := serve(t, map[string]http.HandlerFunc{"POST /v1/orgs": func(w http.ResponseWriter, r *http.Request) {
+		stop()
+		created++
+		says(http.StatusCreated, acmeJSON)(w, r)
+	}})
+	if ref, err := x.CreateOrg(ctx, NewOrg{Slug: "acme"}); err != nil || ref.ID != acme.ID {
+		t.Errorf("%+v, err = %v", ref, err)
+	}
+	if _, err := x.CreateOrg(ctx, NewOrg{Slug: "acme"}); !errors.Is(err, context.Canceled) || created != 1 {
+		t.Errorf("after the stop: err = %v, %v", err, calls())
+	}
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("the run is over")
+		ctx, stop := context.WithCancelCause(t.Context())
+		finish, done := patient(ctx, time.Minute)
+		defer done()
+		time.AfterFunc(time.Second, func() { stop(why) })
+		start := time.Now()
+		<-finish.Done()
+		if waited := time.Since(start); waited != time.Minute+time.Second || context.Cause(finish) != why {
+			t.Errorf("ended after %v by %v", waited, context.Cause(finish))
+		}
+	})
 }
 
 const (

@@ -84,6 +84,14 @@ func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
 		}
 		body = bytes.NewReader(b)
 	}
+	if c.method == http.MethodPost {
+		if ctx.Err() != nil {
+			return u.broken(ctx, c, context.Cause(ctx))
+		}
+		finish, done := patient(ctx, finishTime)
+		defer done()
+		ctx = finish
+	}
 	req, err := http.NewRequestWithContext(ctx, c.method, u.base+c.path, body)
 	if err != nil {
 		return &Error{Op: c.op(), Kind: record.Validation, Err: err}
@@ -127,6 +135,22 @@ func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
 			Message: u.hide(c).line("the answer is not the JSON expected here: " + string(answer)), Err: err}
 	}
 	return nil
+}
+
+// finishTime is how long a call that creates something may still take when
+// its run is stopped.
+const finishTime = 5 * time.Second
+
+// patient returns a context that ends some time after ctx does. A creation
+// that was given up at once could be carried out after clean-up has looked for
+// what there is to remove.
+func patient(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(wait, func() { cancel(context.Cause(ctx)) })
+		context.AfterFunc(out, func() { timer.Stop() })
+	})
+	return out, func() { stop(); cancel(nil) }
 }
 
 // broken describes a call that got no complete answer.
