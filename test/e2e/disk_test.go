@@ -66,7 +66,7 @@ const many = `
     modelPreferences: [{model: sim-small}]
     maxTokensPerRequest: 8
   looping: {enabled: true}
-  loadPattern: {type: steady, phases: [{name: steady, duration: 2s}]}
+  loadPattern: {type: steady, phases: [{name: steady, duration: 5s}]}
 `
 
 func diskRun(t *testing.T, p *simulated, disk folder, temp, name, spec string) *process {

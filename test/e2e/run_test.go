@@ -247,7 +247,21 @@ func TestSeveralRunsAtOnce(t *testing.T) {
 	for _, name := range []string{"one", "two", "three"} {
 		runs[name] = out.run(t, name, ordinary)
 	}
-	until(t, "all runs have their tenants", func() bool { return p.state().Orgs == 20 })
+	begun := map[string]bool{} // by a tenant that was seen: a run may be over before the last one begins
+	until(t, "all runs have begun", func() bool {
+		for _, slug := range p.state().Slugs {
+			begun[slug[strings.LastIndex(slug, "-"):]] = true
+		}
+		return len(begun) == 4
+	})
+	until(t, "the run that will be killed has its tenants, and asks", func() bool {
+		for slug := range p.truth().Orgs {
+			if strings.HasSuffix(slug, "-killed") {
+				return true
+			}
+		}
+		return false
+	})
 	p.served(200)
 	killed.signal(syscall.SIGKILL)
 	killed.exits(-1)
