@@ -261,12 +261,8 @@ func interleave(users []Identity) []Identity {
 // when every user has gone home. The error is nil if the load ran its course,
 // else the cause of the stop or of the cancellation.
 func (f *Fleet) Run(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-f.stop:
-		return f.cause
-	default:
+	if why, stopped := f.stopped(ctx); stopped {
+		return why
 	}
 	begin := f.now()
 	f.begin.Store(int64(begin))
@@ -300,6 +296,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 			wanted, phase, done := f.opt.Pattern.At(now - begin)
 			f.enter(phase, begin)
 			if done {
+				reason, _ = f.stopped(ctx)
 				sendHome(errRetired, f.opt.Grace)
 			} else {
 				f.reconcile(answers, wanted)
@@ -314,11 +311,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		if gone {
 			if !over { // all have finished
 				end = f.now()
-				select {
-				case <-f.stop: // which the last one may have asked for
-					reason = f.cause
-				default:
-				}
+				reason, _ = f.stopped(ctx) // which the last one may have asked for
 			}
 			f.leaveLastPhase(end)
 			return f.crashed(reason)
@@ -353,6 +346,18 @@ func (f *Fleet) Stop(cause error) {
 		f.cause = cause
 		close(f.stop)
 	})
+}
+
+// stopped reports whether the load was asked to end before its time, and why.
+// Whoever finds it over has to look: the pattern may have ended, or the last
+// user finished, before the request to stop was noticed.
+func (f *Fleet) stopped(ctx context.Context) (why error, yes bool) {
+	select {
+	case <-f.stop:
+		return f.cause, true
+	default:
+	}
+	return context.Cause(ctx), ctx.Err() != nil
 }
 
 // crashed is why the load ended: for reason, unless somebody crashed, which may

@@ -331,6 +331,43 @@ func TestThinkersLeaveAtOnce(t *testing.T) {
 	})
 }
 
+// TestAStopAtTheEndOfThePattern: a stop that comes while the pattern ends,
+// before either was noticed, is the reason for the end.
+func TestAStopAtTheEndOfThePattern(t *testing.T) {
+	why := errors.New("enough")
+	pattern := loadpattern.Phases{{Name: "hold", Duration: 10 * time.Second, Target: 2, Rate: 1}}
+	for name, o := range map[string]Options{
+		"closed load": {Pattern: pattern, Users: population(1, 2)},
+		"open load":   {Pattern: pattern, Users: population(1, 2), Open: []Stream{{Arrivals: loadpattern.Arrivals{Phases: pattern}}}},
+	} {
+		for how, stop := range map[string]func(*Fleet, context.CancelCauseFunc){
+			"stopped":     func(f *Fleet, _ context.CancelCauseFunc) { f.Stop(why) },
+			"interrupted": func(_ *Fleet, interrupt context.CancelCauseFunc) { interrupt(why) },
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				for range 20 { // the fleet may hear of the tick or of the stop first
+					synctest.Test(t, func(t *testing.T) {
+						ctx, interrupt := context.WithCancelCause(t.Context())
+						o := o
+						o.Script = script(t)
+						var f *Fleet
+						o.Watch.Tick = func(k Tick) {
+							if k.Offset == 9950*time.Millisecond {
+								stop(f, interrupt)
+								_ = rest(t.Context(), time.Second) // the fleet is late
+							}
+						}
+						f = newFleet(t, &llm{service: time.Millisecond}, o)
+						if err := f.Run(ctx); !errors.Is(err, why) {
+							t.Errorf("Run = %v, want %v", err, why)
+						}
+					})
+				}
+			})
+		}
+	}
+}
+
 func TestARunThatIsOverBeforeItBegins(t *testing.T) {
 	why := errors.New("no")
 	l := &llm{}

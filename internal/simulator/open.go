@@ -345,6 +345,7 @@ func (f *Fleet) runOpen(ctx context.Context, begin time.Duration) error {
 			_, phase, done := f.opt.Pattern.At(elapsed)
 			f.enter(phase, begin)
 			if done || d.deserted() {
+				reason, _ = f.stopped(ctx)
 				end(errPatternDone, f.opt.Grace)
 			}
 		}
