@@ -146,6 +146,8 @@ type Org struct {
 	Users int    `json:"users"`
 	// BudgetMicroUSD is the spending limit set at creation; 0 if none.
 	BudgetMicroUSD int64 `json:"budgetMicroUSD,omitempty"`
+	// Arrivals are those of its users, in all phases; nil under closed load.
+	Arrivals *Arrivals `json:"arrivals,omitempty"`
 }
 
 // Stop says why the load ended.

@@ -92,7 +92,7 @@ func TestOpenLoadInHTML(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.Join(strings.Fields(textOf(doc)), " ")
-	for _, want := range []string{"Arrivals 83.1 /s", "of 83.3/s intended, 30 of 10,000 dropped", "In flight", "Requests under way", "Arrivals Dropped", "5,000 20"} {
+	for _, want := range []string{"Arrivals 83.1 /s", "of 83.3/s intended, 30 of 10,000 dropped", "In flight", "Requests under way", "Arrivals Dropped", "5,000 20", "60 of 10,000"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report does not say %q", want)
 		}

@@ -141,6 +141,10 @@ func (p *page) addOrgs(b *export.Bundle, s *stats.Summary) {
 	if budgets {
 		p.Orgs.Columns = append(p.Orgs.Columns, numberOf("Budget", "the spending limit, and how much of it this run used"))
 	}
+	dropped := anyDropped(b.Orgs)
+	if dropped {
+		p.Orgs.Columns = append(p.Orgs.Columns, numberOf("Dropped", "requests that were due and could not start, of all that were due"))
+	}
 	if len(orgs) > maxOrgRows {
 		p.Orgs.Note = fmt.Sprintf("The first %d of %s; all are in result.json.", maxOrgRows, human.Plural(len(orgs), "organization"))
 		orgs = orgs[:maxOrgRows]
@@ -160,6 +164,14 @@ func (p *page) addOrgs(b *export.Bundle, s *stats.Summary) {
 				}
 			}
 			row = append(row, budget)
+		}
+		if dropped {
+			drops := nothing()
+			if a := o.Arrivals; a != nil {
+				drops = counted(a.Dropped)
+				drops.Sub = "of " + human.Count(a.Intended)
+			}
+			row = append(row, drops)
 		}
 		p.Orgs.Rows = append(p.Orgs.Rows, row)
 	}

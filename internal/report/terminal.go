@@ -287,6 +287,11 @@ func (t *terminal) latencies() {
 	}
 }
 
+// anyDropped reports whether an organization had arrivals that could not start.
+func anyDropped(orgs []export.Org) bool {
+	return slices.ContainsFunc(orgs, func(o export.Org) bool { return o.Arrivals != nil && o.Arrivals.Dropped > 0 })
+}
+
 // orgs compares the tenants, if there are several: all in order, or, if they
 // are many, those in most trouble.
 func (t *terminal) orgs() {
@@ -340,6 +345,14 @@ func (t *terminal) orgs() {
 		columns = slices.Insert(columns, 3, column{"budget", 9, func(g *stats.Group) string {
 			if m := known[g.Key.Org].BudgetMicroUSD; m > 0 {
 				return human.Money(m)
+			}
+			return human.Unknown
+		}})
+	}
+	if anyDropped(t.b.Orgs) {
+		columns = slices.Insert(columns, 1, column{"dropped", 9, func(g *stats.Group) string {
+			if a := known[g.Key.Org].Arrivals; a != nil {
+				return human.Short(a.Dropped)
 			}
 			return human.Unknown
 		}})

@@ -53,12 +53,14 @@ func quiet() *export.Bundle {
 }
 
 func openLoad() *export.Bundle {
-	b := quiet()
+	b := reporttest.Load{Orgs: []string{"acme", "globex"}, Users: 6, Scale: 0.5, Streams: 1}.Bundle()
 	for i := range b.Phases {
 		b.Phases[i].TargetUsers = 0
 		b.Phases[i].Arrivals = &export.Arrivals{Intended: 5000, Dropped: uint64(10 * i)}
 	}
 	b.Headline.Arrivals = export.MeasuredArrivals(b.Phases)
+	b.Orgs[0].Arrivals = &export.Arrivals{Intended: 10_000}
+	b.Orgs[1].Arrivals = &export.Arrivals{Intended: 10_000, Dropped: 60}
 	b.Verdict.Reasons = append(b.Verdict.Reasons, "under less load than was asked for: 60 of 20000 arrivals (0.30%) could not start")
 	return b
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -105,10 +106,15 @@ type PhaseRun struct {
 	// Wanted and Active are the highest numbers seen at a tick. An Active
 	// below Wanted says that the load was less than asked for.
 	Wanted, Active int
-	// Arrivals is how many requests were due under open load, and Dropped how
-	// many of these were never sent: too many were under way, or they were held
-	// back until it was too late ([ErrNotSent]).
-	Arrivals, Dropped uint64
+	Arrivals
+}
+
+// Arrivals are requests under open load.
+type Arrivals struct {
+	// Due is how many there were to be, and Dropped how many of these were
+	// never sent: too many were under way, or they were held back until it was
+	// too late ([ErrNotSent]).
+	Due, Dropped uint64
 }
 
 // Fleet is a population of users and the reconciler that sends them to work
@@ -128,8 +134,9 @@ type Fleet struct {
 	phase  atomic.Pointer[string]
 	shed   atomic.Uint64
 
-	mu     sync.Mutex
-	phases []PhaseRun
+	mu      sync.Mutex
+	phases  []PhaseRun
+	arrived map[int]Arrivals // by OrgIndex
 }
 
 // member is a user as the reconciler sees him; only Run touches it.
@@ -215,6 +222,7 @@ func New(o Options) (*Fleet, error) {
 		scripts: map[int]*compiled{},
 		exits:   make(chan *member, len(o.Users)),
 		stop:    make(chan struct{}),
+		arrived: map[int]Arrivals{},
 	}
 	for org, script := range o.Scripts {
 		f.scripts[org] = compile(script)
@@ -388,6 +396,13 @@ func (f *Fleet) Phases() []PhaseRun {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.phases)
+}
+
+// Arrived are the arrivals of single orgs so far, by OrgIndex.
+func (f *Fleet) Arrived() map[int]Arrivals {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.arrived)
 }
 
 // scriptOf is what the users of an org do.

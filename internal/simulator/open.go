@@ -182,9 +182,10 @@ func (d *dispatcher) dispatch(ctx, leaving context.Context, elapsed time.Duratio
 		}
 		due := l.at
 		l.at, l.more = l.Next()
-		h, phase := l.host(), d.note(due)
+		h := l.host()
+		phase := d.note(due, h.OrgIndex)
 		if d.inFlight >= d.fleet.opt.MaxInFlight {
-			d.drop(phase)
+			d.drop(phase, h.OrgIndex)
 			continue
 		}
 		d.inFlight++
@@ -204,23 +205,29 @@ func (d *dispatcher) dispatch(ctx, leaving context.Context, elapsed time.Duratio
 	}
 }
 
-// note counts an arrival and returns its phase.
-func (d *dispatcher) note(due time.Duration) (phase int) {
+// note counts an arrival of an org and returns its phase.
+func (d *dispatcher) note(due time.Duration, org int) (phase int) {
 	_, phase, _ = d.fleet.opt.Pattern.At(due)
 	d.fleet.enter(phase, d.begin)
 	d.fleet.mu.Lock()
 	defer d.fleet.mu.Unlock()
 	d.arrivals++
-	d.fleet.phases[phase].Arrivals++
+	d.fleet.phases[phase].Due++
+	a := d.fleet.arrived[org]
+	a.Due++
+	d.fleet.arrived[org] = a
 	return phase
 }
 
 // drop counts an arrival that was never sent.
-func (d *dispatcher) drop(phase int) {
+func (d *dispatcher) drop(phase, org int) {
 	d.fleet.mu.Lock()
 	defer d.fleet.mu.Unlock()
 	d.dropped++
 	d.fleet.phases[phase].Dropped++
+	a := d.fleet.arrived[org]
+	a.Dropped++
+	d.fleet.arrived[org] = a
 }
 
 // collect takes back all visitors who are done, without waiting for others.
@@ -238,7 +245,7 @@ func (d *dispatcher) collect() {
 func (d *dispatcher) home(v *visitor) {
 	d.inFlight--
 	if !v.sent {
-		d.drop(v.phase)
+		d.drop(v.phase, v.host.OrgIndex)
 	}
 	if h := v.host; v.enough && !h.done {
 		h.done = true

@@ -54,7 +54,7 @@ func TestOpenLoadWaitsForNobody(t *testing.T) {
 			}
 		}
 		p := f.Phases()[0]
-		if p.Arrivals != 200 || p.Dropped != 0 || p.Active < 70 || p.Active > 71 || p.End != 20*time.Second {
+		if p.Due != 200 || p.Dropped != 0 || p.Active < 70 || p.Active > 71 || p.End != 20*time.Second {
 			t.Errorf("%+v; want 200 arrivals, none dropped, about 70 at once", p)
 		}
 	})
@@ -151,7 +151,7 @@ func TestWhatCannotStartIsCounted(t *testing.T) {
 		o.Watch.Tick = func(k Tick) { last = k }
 		f, got := runOnce(t, &llm{service: time.Second}, o)
 		p := f.Phases()
-		if p[0].Arrivals != 50 || p[0].Dropped != 0 || p[1].Arrivals != 500 || p[1].Active != 20 {
+		if p[0].Due != 50 || p[0].Dropped != 0 || p[1].Due != 500 || p[1].Active != 20 {
 			t.Errorf("%+v", p)
 		}
 		// Twenty can be answered in a second; 15 of them may start when five of the warm-up are still out.
@@ -196,10 +196,13 @@ func TestTheNoisyNeighbour(t *testing.T) {
 		loud := script(t)
 		loud.Models = []Model{{Name: "large", Weight: 1}}
 		o.Scripts = map[int]Script{2: loud}
-		_, got := runOnce(t, &llm{service: time.Second}, o)
+		f, got := runOnce(t, &llm{service: time.Second}, o)
 		count := map[string]int{}
 		for _, a := range got {
 			count[a.Org+" "+a.Request.Model]++
+		}
+		if want := "map[1:{30 0} 2:{300 0} 3:{30 0}]"; fmt.Sprint(f.Arrived()) != want {
+			t.Errorf("arrivals %v, want %v", f.Arrived(), want)
 		}
 		if want := "map[org-a m:30 org-b large:300 org-c m:30]"; fmt.Sprint(count) != want {
 			t.Errorf("requests %v, want %v", count, want)
@@ -224,8 +227,8 @@ func TestOpenLoadEndsAtOnce(t *testing.T) {
 		if took := f.now(); took < 12*time.Second || took > 12100*time.Millisecond {
 			t.Errorf("it took %v to stop; the grace is 2 s", took-10*time.Second)
 		}
-		if p := f.Phases()[0]; p.Arrivals != uint64(len(l.asked)) {
-			t.Errorf("%d arrivals, %d requests", p.Arrivals, len(l.asked))
+		if p := f.Phases()[0]; p.Due != uint64(len(l.asked)) {
+			t.Errorf("%d arrivals, %d requests", p.Due, len(l.asked))
 		}
 	})
 }
@@ -263,7 +266,7 @@ func TestACrashEndsOpenLoad(t *testing.T) {
 		if err := f.Run(t.Context()); !errors.As(err, &crash) || crash.Value != "a fault of ours" {
 			t.Errorf("Run = %v", err)
 		}
-		if p := f.Phases()[0]; p.Arrivals != 20 || p.End != 1900*time.Millisecond {
+		if p := f.Phases()[0]; p.Due != 20 || p.End != 1900*time.Millisecond {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -271,6 +274,31 @@ func TestACrashEndsOpenLoad(t *testing.T) {
 
 // TestWhatWasHeldBackIsCounted: a limit lets five requests a second go, and the
 // others still wait when the load is over.
+// TestDroppedOfEachOrg: what could not start counts for those whose it was.
+func TestDroppedOfEachOrg(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(at(6, 10*time.Second), loadpattern.Constant)
+		o.Open = append(o.Open, Stream{Org: 2, Arrivals: loadpattern.Arrivals{Phases: o.Open[0].Arrivals.Phases, Process: loadpattern.Constant, Share: 5}})
+		o.Users, o.Script, o.MaxInFlight = population(3, 4), script(t), 10
+		f, got := runOnce(t, &llm{service: time.Second}, o)
+		sent := map[string]uint64{}
+		for _, a := range got {
+			sent[a.Org]++
+		}
+		orgs, dropped := f.Arrived(), uint64(0)
+		for i, due := range []uint64{30, 300, 30} {
+			a := orgs[i+1]
+			dropped += a.Dropped
+			if name := "org-" + string(rune('a'+i)); a.Due != due || a.Due-a.Dropped != sent[name] {
+				t.Errorf("%s sent %d requests: %+v, want %d due", name, sent[name], a, due)
+			}
+		}
+		if p := f.Phases()[0]; orgs[2].Dropped == 0 || dropped != p.Dropped {
+			t.Errorf("%+v, of the phase %+v", orgs, p)
+		}
+	})
+}
+
 func TestWhatWasHeldBackIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := open(at(20, 10*time.Second), loadpattern.Constant)
@@ -296,7 +324,7 @@ func TestWhatWasHeldBackIsCounted(t *testing.T) {
 		if err := f.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if p := f.Phases()[0]; p.Arrivals != 200 || p.Dropped != uint64(200-sent) || sent < 45 || sent > 50 {
+		if p := f.Phases()[0]; p.Due != 200 || p.Dropped != uint64(200-sent) || sent < 45 || sent > 50 {
 			t.Errorf("%d sent: %+v", sent, p)
 		}
 	})
@@ -337,7 +365,7 @@ func TestUsersWithALimit(t *testing.T) {
 					t.Errorf("sent %v, refused %d, want each user refused once", sent, refused)
 				}
 				p := f.Phases()[0]
-				if p.End > 5*time.Minute || len(o.Open) > 0 && (p.Arrivals != uint64(all+refused) || p.Dropped != 4 || p.End > 2*time.Second) {
+				if p.End > 5*time.Minute || len(o.Open) > 0 && (p.Due != uint64(all+refused) || p.Dropped != 4 || p.End > 2*time.Second) {
 					t.Errorf("%+v", p)
 				}
 			})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -200,7 +201,7 @@ func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 		phase := export.Phase{Name: p.Name, Start: p.Start, End: p.End, Measured: p.Measured, TargetUsers: p.Target}
 		if w.job.open != nil {
 			phase.TargetUsers = 0
-			phase.Arrivals = &export.Arrivals{Intended: p.Arrivals, Dropped: p.Dropped}
+			phase.Arrivals = &export.Arrivals{Intended: p.Due, Dropped: p.Dropped}
 		}
 		b.Phases = append(b.Phases, phase)
 		if p.Measured {
@@ -208,6 +209,14 @@ func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 		}
 		if p.Wanted > 0 && p.Active*10 < p.Wanted*9 {
 			w.warn("phase %s wanted %d active users and never had more than %d: the load was less than asked for", p.Name, p.Wanted, p.Active)
+		}
+	}
+	if w.job.open != nil {
+		arrived := fleet.Arrived()
+		b.Orgs = slices.Clone(b.Orgs)
+		for i := range b.Orgs {
+			a := arrived[b.Orgs[i].Index]
+			b.Orgs[i].Arrivals = &export.Arrivals{Intended: a.Due, Dropped: a.Dropped}
 		}
 	}
 	if sum := export.SumArrivals(b.Phases); sum != nil && sum.Dropped > 0 {

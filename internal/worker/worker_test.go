@@ -505,6 +505,9 @@ func TestWhatOpenLoadCannotStart(t *testing.T) {
 	if a.Dropped == 0 || a.Intended-a.Dropped+1 != b.Headline.Requests { // and the pre-flight
 		t.Errorf("%+v of %d requests", a, b.Headline.Requests)
 	}
+	if o := b.Orgs[0].Arrivals; o == nil || o.Intended != a.Intended || o.Dropped != a.Dropped {
+		t.Errorf("%+v of the only organization, %+v of all", o, a.Arrivals)
+	}
 	for what, said := range map[string][]string{"warnings": b.Warnings, "verdict": b.Verdict.Reasons} {
 		if !strings.Contains(strings.Join(said, "\n"), fmt.Sprintf("%d of %d arrivals", a.Dropped, a.Intended)) {
 			t.Errorf("the %s do not mention them: %q", what, said)
@@ -520,12 +523,16 @@ func TestOpenLoadUnderLimits(t *testing.T) {
 		"maxRequests: 30": "limit", "maxCostUsd: 0.0005": "limit",
 	} {
 		t.Run(limit, func(t *testing.T) {
+			length := "1s"
+			if reason == "limit" {
+				length = "1m" // the limit ends it, however slow this machine is
+			}
 			p := target(t, platformsim.Options{})
 			b := run(t, targets(p)+`
   users: {perOrg: {min: 4, max: 4, distribution: uniform}}
   userBehavior: {maxTokensPerRequest: {min: 8, max: 8}, modelPreferences: [{model: sim-small}]}
   pricing: {sim-small: {promptPerMillionUSD: 0.15, completionPerMillionUSD: 0.60}}
-  loadPattern: {type: steady, arrival: {model: open, rate: 100, process: constant}, phases: [{name: open, duration: 1s}]}
+  loadPattern: {type: steady, arrival: {model: open, rate: 100, process: constant}, phases: [{name: open, duration: `+length+`}]}
   limits: {`+limit+`}
 `)
 			agree(t, p, b.Summary.Overall().All)
