@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -39,18 +40,19 @@ type Guard struct {
 	limits Limits
 	began  time.Time
 	slots  chan struct{} // one for each request under way; nil without a limit
+	turn   chan struct{} // holds one: that of the request which leaves next
+	next   time.Time     // when that may be, at the earliest; guarded by the turn
 
 	mu       sync.Mutex // guards what follows
 	sent     int64
 	users    map[int]int64
-	done     int           // users who have used up their share
-	spent    int64         // micro-USD
-	reserved int64         // micro-USD
-	released chan struct{} // closed when money was settled
-	unknown  int64         // answers charged at their worst, for want of knowledge
-	assumed  int64         // micro-USD of spent that are theirs
-	overruns int64         // answers that cost more than their worst
-	next     time.Time     // when the next request may leave
+	done     map[int]bool // users who were told that they have used up their share
+	spent    int64        // micro-USD
+	reserved int64        // micro-USD
+	queue    list.List    // of *need, who wait for money, in order
+	unknown  int64        // answers charged at their worst, for want of knowledge
+	assumed  int64        // micro-USD of spent that are theirs
+	overruns int64        // answers that cost more than their worst
 	answered int64
 	failed   int64
 	recent   window
@@ -66,7 +68,7 @@ const (
 
 // NewGuard returns the guard of a run that begins now.
 func NewGuard(l Limits) *Guard {
-	g := &Guard{limits: l, began: time.Now(), users: map[int]int64{}, released: make(chan struct{})}
+	g := &Guard{limits: l, began: time.Now(), users: map[int]int64{}, done: map[int]bool{}, turn: make(chan struct{}, 1)}
 	if l.Concurrent > 0 {
 		g.slots = make(chan struct{}, l.Concurrent)
 	}
@@ -185,7 +187,7 @@ func (g *Guard) Waits() []Wait {
 func (g *Guard) UsersDone() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.done
+	return len(g.done)
 }
 
 // Overruns is the number of answers that cost more than a request could: the
@@ -217,10 +219,7 @@ func (g *Guard) claim(user int) error {
 		return nil
 	}
 	if g.users[user] >= most {
-		if g.users[user] == most {
-			g.users[user]++ // counted as done once
-			g.done++
-		}
+		g.done[user] = true
 		return ErrUserDone
 	}
 	g.users[user]++
@@ -262,42 +261,64 @@ func (g *Guard) giveSlot() {
 	}
 }
 
+// need is a request that waits for money.
+type need struct {
+	worst   int64
+	decided chan error // has room for the one decision
+}
+
 // reserve sets money aside. While others' reservations stand in the way it
-// waits for them to be settled; if even the money spent leaves too little, the
-// limit is reached.
+// waits its turn for them to be settled; if even the money spent leaves too
+// little, the limit is reached.
 func (g *Guard) reserve(ctx context.Context, worst int64) error {
-	most := g.limits.CostMicroUSD
-	if most == 0 {
+	if g.limits.CostMicroUSD == 0 {
 		return nil
 	}
-	var since time.Time
-	defer func() {
-		if !since.IsZero() {
-			g.waited(moneyWait, since)
+	mine := &need{worst: worst, decided: make(chan error, 1)}
+	g.mu.Lock()
+	place := g.queue.PushBack(mine)
+	g.serve()
+	g.mu.Unlock()
+	select {
+	case err := <-mine.decided:
+		return err
+	default:
+	}
+	defer g.waited(moneyWait, time.Now())
+	select {
+	case err := <-mine.decided:
+		return err
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case err := <-mine.decided: // meanwhile
+		if err == nil {
+			g.reserved -= worst
 		}
-	}()
-	for {
-		g.mu.Lock()
+	default:
+		g.queue.Remove(place)
+	}
+	g.serve() // whoever it stood in the way of
+	return context.Cause(ctx)
+}
+
+// serve decides on those who wait for money, in order, as far as is possible
+// now; g.mu is locked.
+func (g *Guard) serve() {
+	for first := g.queue.Front(); first != nil; first = g.queue.Front() {
+		n, left := first.Value.(*need), g.limits.CostMicroUSD-g.spent
 		switch {
-		case worst > most-g.spent:
-			err := g.broke(worst)
-			g.mu.Unlock()
-			return err
-		case worst <= most-g.spent-g.reserved:
-			g.reserved += worst
-			g.mu.Unlock()
-			return nil
+		case n.worst > left:
+			n.decided <- g.broke(n.worst)
+		case n.worst <= left-g.reserved:
+			g.reserved += n.worst
+			n.decided <- nil
+		default:
+			return
 		}
-		released := g.released
-		g.mu.Unlock()
-		if since.IsZero() {
-			since = time.Now()
-		}
-		select {
-		case <-released:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		g.queue.Remove(first)
 	}
 }
 
@@ -320,38 +341,52 @@ func (g *Guard) release(worst int64) {
 func (g *Guard) unreserve(worst int64) {
 	if g.limits.CostMicroUSD != 0 {
 		g.reserved -= worst
-		close(g.released)
-		g.released = make(chan struct{})
+		g.serve()
 	}
 }
 
 // pace waits for the request's place in a row of requests that leave evenly: a
 // token bucket that holds one token, so that no second sees more than allowed.
+// Who gives up waiting leaves no gap.
 func (g *Guard) pace(ctx context.Context) error {
 	rate := g.limits.RequestsPerSecond
 	if rate <= 0 {
 		return nil
 	}
-	g.mu.Lock()
-	now := time.Now()
+	came := time.Now()
+	waited := false
+	defer func() {
+		if waited {
+			g.waited(rateWait, came)
+		}
+	}()
+	select {
+	case g.turn <- struct{}{}:
+	default:
+		waited = true
+		select {
+		case g.turn <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	defer func() { <-g.turn }()
 	at := g.next
-	if at.Before(now) {
-		at = now
+	if at.Before(came) {
+		at = came
+	}
+	if d := time.Until(at); d > 0 {
+		waited = true
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	g.next = at.Add(time.Duration(float64(time.Second) / rate))
-	g.mu.Unlock()
-	if !at.After(now) {
-		return nil
-	}
-	defer g.waited(rateWait, now)
-	timer := time.NewTimer(at.Sub(now))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return nil
 }
 
 // count lets the request go.

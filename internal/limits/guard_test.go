@@ -230,6 +230,105 @@ func TestLeavingWhileWaitingGivesEverythingBack(t *testing.T) {
 	}
 }
 
+// TestMoneyIsForWhoCameFirst: a settlement lets go whom it suffices for, in
+// order, and nobody else.
+func TestMoneyIsForWhoCameFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGuard(Limits{CostMicroUSD: 100})
+		if err := g.Admit(t.Context(), 0, 90); err != nil {
+			t.Fatal(err)
+		}
+		var order []int
+		admitted := func() []int {
+			synctest.Wait()
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return slices.Clone(order)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		for user, worst := range []int64{60, 30, 20, 5} { // 5 would fit at once
+			asks := t.Context()
+			if user == 1 {
+				asks = ctx
+			}
+			go func() {
+				if err := g.Admit(asks, user, worst); err == nil {
+					g.mu.Lock()
+					order = append(order, user)
+					g.mu.Unlock()
+				}
+			}()
+			if got := admitted(); len(got) > 0 {
+				t.Fatalf("%v went past those who wait", got)
+			}
+		}
+		g.Settle(90, 20, true, Fine) // leaves 80: for 60 and not for 30
+		if got := admitted(); !slices.Equal(got, []int{0}) {
+			t.Errorf("80 µ$ let %v go", got)
+		}
+		leave() // 20 is left, which 30 waited in front of
+		if got := admitted(); !slices.Equal(got, []int{0, 2}) {
+			t.Errorf("when one had given up %v were let go", got)
+		}
+		g.Settle(60, 60, true, Fine)
+		g.Settle(20, 10, true, Fine)
+		if got := admitted(); !slices.Equal(got, []int{0, 2, 3}) || g.reserved != 5 || g.queue.Len() != 0 {
+			t.Errorf("in the end %v were let go, %d µ$ are reserved and %d wait", got, g.reserved, g.queue.Len())
+		}
+	})
+}
+
+// TestWhoGivesUpLeavesNoGap: the row of evenly spaced requests closes up.
+func TestWhoGivesUpLeavesNoGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGuard(Limits{RequestsPerSecond: 1})
+		began := time.Now()
+		ctx, leave := context.WithCancel(t.Context())
+		var users sync.WaitGroup
+		var mu sync.Mutex
+		var left []time.Duration
+		for user := range 10 {
+			asks := t.Context()
+			if user > 0 && user < 8 {
+				asks = ctx
+			}
+			users.Go(func() {
+				if err := g.Admit(asks, user, 0); err == nil {
+					mu.Lock()
+					left = append(left, time.Since(began))
+					mu.Unlock()
+				}
+			})
+			synctest.Wait()
+		}
+		leave()
+		users.Wait()
+		if want := []time.Duration{0, time.Second, 2 * time.Second}; !slices.Equal(left, want) {
+			t.Errorf("requests left at %v, want %v", left, want)
+		}
+	})
+}
+
+// TestAUserIsDoneOnce, also if one of his requests did not leave after all.
+func TestAUserIsDoneOnce(t *testing.T) {
+	g := NewGuard(Limits{RequestsPerUser: 1, Requests: 100})
+	if err := g.claim(1); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := g.claim(1); !errors.Is(err, ErrUserDone) {
+			t.Errorf("his second request: %v", err)
+		}
+		g.unclaim(1)
+		if err := g.claim(1); err != nil {
+			t.Errorf("in place of the one that did not leave: %v", err)
+		}
+	}
+	if err := g.claim(1); !errors.Is(err, ErrUserDone) || g.UsersDone() != 1 {
+		t.Errorf("%v, %d users are done", err, g.UsersDone())
+	}
+}
+
 func TestErrorRate(t *testing.T) {
 	// 20 answers a second; the error rate changes after a minute.
 	run := func(t *testing.T, seed uint64, before, after float64) (stopped time.Duration, err error) {
