@@ -13,7 +13,8 @@ import (
 // client's transport.
 //
 // A request that is only delayed is not marked: the delay is taken out of its
-// schedule, as if its user had thought for longer, so that it is in no latency.
+// schedule, so that it is in no latency. The request stays in the phase in
+// which its user asked.
 type Harm struct {
 	Asker
 	Injector *chaos.Injector
@@ -35,7 +36,7 @@ func (h *Harm) Ask(ctx context.Context, c *Call) error {
 		}
 		waited := time.Since(began)
 		strike.Delayed(waited)
-		c.Schedule(c.Scheduled + waited)
+		c.Scheduled += waited
 	}
 	err := h.Asker.Ask(strike.Context(ctx), c)
 	c.Exchange.Injected = strike.Hit()

@@ -54,10 +54,14 @@ func TestDelayIsTakenOutOfTheSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		injector := chaos.NewInjector(chaos.Plan{Latency: time.Second}, func() time.Duration { return 0 })
 		h := &Harm{Asker: wire(t, injector), Injector: injector}
-		c := &Call{Scheduled: 5 * time.Second}
+		c := &Call{PhaseAt: func(at time.Duration) (string, bool) { return at.String(), at == 5*time.Second }}
+		c.Schedule(5 * time.Second)
 		began := time.Now()
 		if err := h.Ask(t.Context(), c); err != nil || time.Since(began) != time.Second || c.Scheduled != 6*time.Second || c.Exchange.Injected {
 			t.Errorf("%v after %v, scheduled at %v, harmed: %v", err, time.Since(began), c.Scheduled, c.Exchange.Injected)
+		}
+		if c.Phase != "5s" || !c.Measured {
+			t.Errorf("it is in phase %s (measured: %v), want that in which it was asked", c.Phase, c.Measured)
 		}
 		if n, total := injector.Delayed(); n != 1 || total != time.Second {
 			t.Errorf("%d delayed by %v", n, total)
