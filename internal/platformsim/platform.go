@@ -1,6 +1,7 @@
 package platformsim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -449,6 +451,7 @@ func (p *Platform) account(o *org) *account {
 // coldKeys counts keys that are checked for the first time. The real router
 // keeps them in a map without a lock and dies of many at once.
 type coldKeys struct {
+	window time.Duration // 0 means coldWindow
 	mu     sync.Mutex
 	recent []time.Time
 	conns  map[net.Conn]struct{}
@@ -477,13 +480,8 @@ func (c *coldKeys) watch(conn net.Conn, state http.ConnState) {
 func (c *coldKeys) seen(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	kept := c.recent[:0]
-	for _, t := range c.recent {
-		if now.Sub(t) < coldWindow {
-			kept = append(kept, t)
-		}
-	}
-	c.recent = append(kept, now)
+	window := cmp.Or(c.window, coldWindow)
+	c.recent = append(slices.DeleteFunc(c.recent, func(t time.Time) bool { return now.Sub(t) >= window }), now)
 	if len(c.recent) < coldLimit {
 		return
 	}

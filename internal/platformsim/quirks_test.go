@@ -322,7 +322,11 @@ func TestColdKeyCrash(t *testing.T) {
 	models := []platformsim.Model{{Name: "m", Backend: llm.Config{DecodeStep: time.Hour}, OutputTokens: platformsim.Lengths{Min: 1, Max: 1}}}
 	o := platformsim.Options{Models: models}
 	o.Quirks.ColdKeyCrash = true
-	p := start(t, o)
+	p := open(t, o)
+	p.ColdKeysWithin(time.Hour) // however long the requests take here
+	if err := p.Start(platformsim.Listen{}); err != nil {
+		t.Fatal(err)
+	}
 	m := tenant(t, p, "acme", nil)
 	a := asAdmin(t, p)
 	var keys []string
