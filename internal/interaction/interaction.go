@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,9 @@ type Who struct {
 // Program is a compiled [Spec]. It is safe for concurrent use.
 type Program struct {
 	Spec
+	// Asked are the models that the requests of a trial named.
+	Asked []string
+
 	initial, followUp template
 	variables         map[string]variable
 	checks            []check
@@ -96,6 +100,9 @@ func Compile(s Spec) (*Program, error) {
 			d.Request(&req)
 			if !json.Valid(req.Body) {
 				keep(fmt.Errorf("the template makes no JSON, but %.200s", req.Body))
+			}
+			if req.Model != "" && !slices.Contains(p.Asked, req.Model) {
+				p.Asked = append(p.Asked, req.Model)
 			}
 			d.answered([]byte("An answer."))
 		}

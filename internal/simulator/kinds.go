@@ -35,7 +35,7 @@ type Type struct {
 	// before it in the prefix cache.
 	Single bool
 	// Interaction makes the requests, in place of all above but Name, Weight
-	// and Endpoint.
+	// and Endpoint. Models are then those that it is known to ask.
 	Interaction Interaction
 }
 
@@ -126,11 +126,13 @@ func (s *Script) kinds() []variety {
 		if t.Endpoint == "" {
 			t.Endpoint = platform.Chat
 		}
-		if len(t.Models)+len(t.Targets) == 0 {
-			t.Targets = s.Targets
-		}
-		if len(t.Models) == 0 {
-			t.Models = s.Models
+		if t.Interaction == nil {
+			if len(t.Models)+len(t.Targets) == 0 {
+				t.Targets = s.Targets
+			}
+			if len(t.Models) == 0 {
+				t.Models = s.Models
+			}
 		}
 		if t.Salt.Strategy == NoSalt {
 			t.Salt = s.Salt
@@ -170,9 +172,6 @@ func (e EndpointModel) Generates() bool {
 func (s *Script) Calls() []EndpointModel {
 	var out []EndpointModel
 	for _, v := range s.kinds() {
-		if v.Interaction != nil {
-			continue // it makes its own requests, of which none is known before
-		}
 		if v.Endpoint == platform.ModelList {
 			out = append(out, EndpointModel{Endpoint: v.Endpoint})
 			continue

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/interaction"
@@ -52,10 +53,11 @@ func (t *traffic) mix(o Options, general questions.Source) ([]simulator.Type, er
 			return nil, fmt.Errorf("TestScenario %s: %s %s cannot be called: use POST /v1/chat/completions, /v1/completions or /v1/embeddings, or GET /v1/models",
 				test.Metadata.Name, test.Spec.Endpoint.Method, test.Spec.Endpoint.Path)
 		}
+		variable := t.modelsFor(endpoint, test.Model, o.Embedded)
 		spec := interaction.Spec{
 			Name: test.Metadata.Name, Initial: test.Spec.RequestTemplate + test.Spec.InitialMessageTemplate, FollowUp: test.Spec.FollowUpMessageTemplate,
 			Questions: general, Strategies: strategies, Variables: map[string]interaction.Variable{},
-			Models: t.modelFor(endpoint, test.Model, o.Embedded), MaxTokens: func(rng *rand.Rand) int { return int(math.Round(drawn(t.spec.UserBehavior.MaxTokens, rng))) },
+			Models: func(rng *rand.Rand) string { return simulator.ChooseModel(variable, rng) }, MaxTokens: func(rng *rand.Rand) int { return int(math.Round(drawn(t.spec.UserBehavior.MaxTokens, rng))) },
 			Temperature: func(rng *rand.Rand) float64 {
 				if t.spec.UserBehavior.Temperature == nil {
 					return 1
@@ -91,26 +93,40 @@ func (t *traffic) mix(o Options, general questions.Source) ([]simulator.Type, er
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, simulator.Type{Name: test.Metadata.Name, Weight: test.Weight, Endpoint: endpoint, Interaction: program{made, o.RunID}})
+		out = append(out, simulator.Type{
+			Name: test.Metadata.Name, Weight: test.Weight, Endpoint: endpoint, Interaction: program{made, o.RunID}, Models: asked(made, variable),
+		})
 	}
 	return out, nil
 }
 
-// modelFor draws a model for an endpoint: the named one, if there is a name.
-// The embedded platform has a model of its own for embeddings.
-func (t *traffic) modelFor(endpoint platform.Endpoint, name string, embedded bool) func(rng *rand.Rand) string {
-	var models []simulator.Model
-	switch {
-	case name != "":
-		models = []simulator.Model{{Name: name, Weight: 1}}
-	case endpoint == platform.Embeddings && embedded:
-		models = []simulator.Model{{Name: "sim-embed", Weight: 1}}
-	default:
-		for _, m := range t.spec.UserBehavior.ModelPreferences {
-			models = append(models, simulator.Model{Name: m.Model, Weight: m.Weight})
+// asked are the models that the templates of a TestScenario ask: what
+// {{.Model}} may be, and others that they name, as far as a trial shows.
+func asked(p *interaction.Program, variable []simulator.Model) (models []simulator.Model) {
+	for _, name := range p.Asked {
+		if slices.ContainsFunc(models, func(m simulator.Model) bool { return m.Name == name }) {
+			continue
+		}
+		if slices.ContainsFunc(variable, func(m simulator.Model) bool { return m.Name == name }) {
+			models = append(models, variable...)
+		} else {
+			models = append(models, simulator.Model{Name: name, Weight: 1})
 		}
 	}
-	return func(rng *rand.Rand) string { return simulator.ChooseModel(models, rng) }
+	return models
+}
+
+// modelsFor are the models of {{.Model}} for an endpoint: the named one, if
+// there is a name. The embedded platform has a model of its own for embeddings.
+func (t *traffic) modelsFor(endpoint platform.Endpoint, name string, embedded bool) []simulator.Model {
+	switch {
+	case name != "":
+		return []simulator.Model{{Name: name, Weight: 1}}
+	case endpoint == platform.Embeddings && embedded:
+		return []simulator.Model{{Name: "sim-embed", Weight: 1}}
+	default:
+		return models(t.spec.UserBehavior.ModelPreferences)
+	}
 }
 
 // drawn draws a number, as users do.

@@ -196,6 +196,34 @@ func TestTestScenariosThatCannotBeRun(t *testing.T) {
 	}
 }
 
+// TestModelsThatTemplatesName are asked before the load, and want a price
+// under a limit on cost.
+func TestModelsThatTemplatesName(t *testing.T) {
+	const named = `
+  userBehavior: {modelPreferences: [{model: sim-small}], maxTokensPerRequest: {base: 4}}
+%s  scenarioMix: {scenarios: [{name: named}]}
+---
+apiVersion: loadtest.ai-aas.dev/v1
+kind: TestScenario
+metadata: {name: named}
+spec:
+  endpoint: {path: /v1/chat/completions}
+  requestTemplate: '{"model": "secret-sauce", "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]}'
+`
+	p := target(t, platformsim.Options{})
+	b, err := prepare(t, targets(p)+fmt.Sprintf(named, "")).Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "the pre-flight request") || !strings.Contains(err.Error(), "secret-sauce") || len(b.Phases) > 0 {
+		t.Errorf("%v, phases %+v", err, b.Phases)
+	}
+	s, err := config.Parse("test.yaml", []byte(head+fmt.Sprintf(named, "  limits: {maxCostUsd: 1}\n")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := worker.New(worker.Options{Scenario: s, RunID: "r", Workers: 1}); err == nil || !strings.Contains(err.Error(), "there is no price for the model secret-sauce") {
+		t.Errorf("without a price: %v", err)
+	}
+}
+
 func TestTheMixUnderOpenLoad(t *testing.T) {
 	p := target(t, platformsim.Options{})
 	w := prepare(t, strings.Replace(targets(p)+fmt.Sprintf(mixed, "weighted_random"), "\n---\n", `

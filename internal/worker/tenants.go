@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -136,7 +137,7 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 		return errors.New("the plan has no users: set users.perOrg to at least one")
 	}
 	script := &w.job.script
-	first := users[0]
+	first, _ := w.whoAsks(users, 0)
 	if len(script.Models) == 0 {
 		models, err := w.models(ctx, first.Keys[0])
 		if err != nil {
@@ -149,11 +150,15 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 		w.Log.Info("model chosen", zap.String("model", models[0]), zap.Strings("listed", models))
 	}
 	calls := w.job.calls()
-	if err := w.checkStreaming(ctx, first, calls[0]); err != nil {
+	if err := w.checkStreaming(ctx, first, calls[0].EndpointModel); err != nil {
 		return err
 	}
 	for _, c := range calls[1:] {
-		if _, err := w.probe(ctx, first, c, script.Streams()); err != nil {
+		who, here := w.whoAsks(users, c.org)
+		if !here {
+			continue // another worker has them
+		}
+		if _, err := w.probe(ctx, who, c.EndpointModel, script.Streams()); err != nil {
 			if c.Model != "" {
 				err = fmt.Errorf("model %s: %w", c.Model, err)
 			}
@@ -161,6 +166,21 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 		}
 	}
 	return nil
+}
+
+// whoAsks is the first user of an organization, or, if that is 0, of one that
+// has no models of its own, as far as there is one.
+func (w *Worker) whoAsks(users []simulator.Identity, org int) (who simulator.Identity, here bool) {
+	i := slices.IndexFunc(users, func(u simulator.Identity) bool {
+		return u.OrgIndex == org || org == 0 && w.job.special[u.OrgIndex].models == nil
+	})
+	if i < 0 && org == 0 {
+		i = 0
+	}
+	if i < 0 {
+		return simulator.Identity{}, false
+	}
+	return users[i], true
 }
 
 // checkStreaming makes one call. Where streams fail and whole answers do

@@ -149,23 +149,30 @@ func (j *job) affordable() error {
 	return nil
 }
 
+// orgCall is what the users of an organization ask; 0 stands for all that
+// have no models of their own.
+type orgCall struct {
+	simulator.EndpointModel
+	org int
+}
+
 // calls are what the users of any organization ask, each once. As long as
 // nobody knows the general model, they are those of organizations that differ.
-func (j *job) calls() (all []simulator.EndpointModel) {
-	add := func(s simulator.Script) {
+func (j *job) calls() (all []orgCall) {
+	add := func(org int, s simulator.Script) {
 		for _, c := range s.Calls() {
-			if !slices.Contains(all, c) {
-				all = append(all, c)
+			if !slices.ContainsFunc(all, func(have orgCall) bool { return have.EndpointModel == c }) {
+				all = append(all, orgCall{c, org})
 			}
 		}
 	}
 	if len(j.script.Models) > 0 {
-		add(j.script)
+		add(0, j.script)
 	}
 	scripts := j.scripts()
 	for _, org := range slices.Sorted(maps.Keys(scripts)) {
 		if s := scripts[org]; len(s.Models) > 0 {
-			add(s)
+			add(org, s)
 		}
 	}
 	return all

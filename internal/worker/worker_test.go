@@ -552,7 +552,7 @@ func TestAnOrgThatDiffers(t *testing.T) {
 	b := run(t, targets(p)+`
   organizations: {count: 2, overrides: [{index: 2, users: {perOrg: {min: 3, max: 3}}, models: [{model: sim-medium}], thinkTimeSeconds: {min: 0, max: 0.001}}]}
   users: {perOrg: {min: 1, max: 1}}
-  userBehavior: {questionsPerSession: {min: 4, max: 4}, thinkTimeSeconds: {base: 0.2}, maxTokensPerRequest: {base: 8}, modelPreferences: [{model: sim-small}]}
+  userBehavior: {questionsPerSession: {min: 4, max: 4}, thinkTimeSeconds: {base: 60}, maxTokensPerRequest: {base: 8}, modelPreferences: [{model: sim-small}]}
   loadPattern: {type: sustained, phases: [{name: hold, duration: 1s}]}
   looping: {enabled: true, maxLoops: 1}
 `)
@@ -561,8 +561,9 @@ func TestAnOrgThatDiffers(t *testing.T) {
 	for _, g := range b.Summary.Rollup(stats.ByOrg) {
 		got[g.Key.Org] = g.All.Requests
 	}
-	// Three users who hardly think ask many times what one who does can ask.
-	if quiet, loud := got["loadtest-org-1"], got["loadtest-org-2"]; quiet == 0 || quiet > 10 || loud < 3*quiet {
+	// One thinks for a minute after his first question, three hardly at all. Each
+	// org has sent a pre-flight request, to its own model.
+	if quiet, loud := got["loadtest-org-1"], got["loadtest-org-2"]; quiet != 2 || loud < 1+3+1 {
 		t.Errorf("requests by org: %v", got)
 	}
 	for _, g := range b.Summary.Rollup(func(k stats.Key) stats.Key { return stats.Key{Org: k.Org, Model: k.Model} }) {
