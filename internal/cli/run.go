@@ -129,7 +129,7 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	}
 	r.say("run %s, seed %d\n", r.id, *scenario.Spec.Seed)
 	bundle, runErr := r.watch(ctx, scenario, w)
-	kept, end := r.keep(path, scenario, bundle), outcome(bundle, runErr)
+	kept, end := r.keep(path, scenario, bundle), outcome(bundle, runErr, r.cleanupCommand(path))
 	var verdict verdictError
 	switch {
 	case kept != nil && errors.As(end, &verdict):
@@ -372,12 +372,13 @@ func (r *localRun) exportTo(s *config.Scenario, b *export.Bundle, page []byte, f
 	return nil
 }
 
-// outcome turns the verdict into the exit code.
-func outcome(b *export.Bundle, err error) error {
+// outcome turns the verdict into the exit code. cleanup is what to type if
+// tenants are left.
+func outcome(b *export.Bundle, err error, cleanup string) error {
 	switch b.Verdict.Status {
 	case verdict.Passed:
 		if b.Cleanup != nil && b.Cleanup.Status == "incomplete" {
-			return fmt.Errorf("the run passed, but its clean-up is incomplete: finish it with: loadtest cleanup --run %s", b.Run.ID)
+			return fmt.Errorf("the run passed, but its clean-up is incomplete: finish it with: %s", cleanup)
 		}
 		return nil
 	case verdict.Failed:

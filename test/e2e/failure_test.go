@@ -251,7 +251,8 @@ func TestCleanupFails(t *testing.T) {
 	p.served(30)
 	p.manage(http.MethodPut, "/outages", `{"userOrg":true}`, nil)
 	run.exits(1)
-	run.says("✓ PASSED left", "clean-up is incomplete", "loadtest cleanup --run left")
+	run.says("✓ PASSED left", "clean-up is incomplete",
+		"finish it with: loadtest cleanup --run left --config "+filepath.Join(string(out), "left.yaml")+" --output-dir "+string(out))
 	b := out.document(t, "left")
 	if b.Verdict.Status != verdict.Passed || b.Cleanup.Status != "incomplete" || b.Cleanup.Remaining != 14 {
 		t.Errorf("%+v, clean-up %+v", b.Verdict, b.Cleanup)
