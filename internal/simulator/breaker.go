@@ -94,9 +94,6 @@ func (b *Breaker) Ask(ctx context.Context, c *Call) error {
 // Shed is the number of questions held back so far.
 func (b *Breaker) Shed() uint64 { return b.shed.Load() }
 
-// State is closed, half-open or open.
-func (b *Breaker) State() string { return b.circuit.State().String() }
-
 // isDown reports whether err is what a platform that is down would cause.
 func isDown(err error) bool {
 	var perr *platform.Error

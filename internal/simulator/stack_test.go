@@ -157,8 +157,8 @@ func TestBreakerOpensOnWhatAPlatformThatIsDownDoes(t *testing.T) {
 			if tt.opens {
 				want, shed, state = 3, 7, "open"
 			}
-			if calls != want || b.Shed() != shed || b.State() != state {
-				t.Errorf("%d calls, %d shed, %s; want %d, %d, %s", calls, b.Shed(), b.State(), want, shed, state)
+			if calls != want || b.Shed() != shed || b.circuit.State().String() != state {
+				t.Errorf("%d calls, %d shed, %s; want %d, %d, %s", calls, b.Shed(), b.circuit.State().String(), want, shed, state)
 			}
 		})
 	}
@@ -213,8 +213,8 @@ func TestBreakerTriesAgain(t *testing.T) {
 		}
 		down = false
 		_ = rest(t.Context(), 11*time.Second)
-		if err := errors.Join(ask(), ask(), ask()); err != nil || b.State() != "closed" {
-			t.Errorf("the platform is back, but: %v, %s", err, b.State())
+		if err := errors.Join(ask(), ask(), ask()); err != nil || b.circuit.State().String() != "closed" {
+			t.Errorf("the platform is back, but: %v, %s", err, b.circuit.State().String())
 		}
 		if got := strings.Join(changes, " "); got != "closed>open open>half-open half-open>open open>half-open half-open>closed" {
 			t.Errorf("changes: %s", got)
@@ -430,8 +430,8 @@ func TestStackInAnOutage(t *testing.T) {
 		if failed < 3 || failed > 20 {
 			t.Errorf("%d requests failed", failed)
 		}
-		if last := s.recs[len(s.recs)-1]; last.Outcome != record.Success || breaker.State() != "closed" {
-			t.Errorf("after the outage: %v, circuit %s", last.Outcome, breaker.State())
+		if last := s.recs[len(s.recs)-1]; last.Outcome != record.Success || breaker.circuit.State().String() != "closed" {
+			t.Errorf("after the outage: %v, circuit %s", last.Outcome, breaker.circuit.State().String())
 		}
 	})
 }
