@@ -65,8 +65,11 @@ func (p *page) addErrors(all *stats.Group, at moments) {
 	} else if t.Refused+t.Failed+t.Cancelled > 0 {
 		p.ErrorLede = fmt.Sprintf("Of %s, %s were refused (402, 403, 429 or 503) and %s failed.",
 			human.Plural(int(t.Requests), "request"), human.Count(t.Refused), human.Count(t.Failed))
+		if m := all.Measured; m.Refused+m.Failed < t.Refused+t.Failed {
+			p.ErrorLede += fmt.Sprintf(" %s of these were measured; the others came before the load, in warm-up or in cool-down.", human.Count(m.Refused+m.Failed))
+		}
 		if t.Retried > 0 {
-			p.ErrorLede += fmt.Sprintf(" %s of them were tried again.", human.Count(t.Retried))
+			p.ErrorLede += fmt.Sprintf(" %s of the requests were retries.", human.Count(t.Retried))
 		}
 		if t.Cancelled > 0 {
 			p.ErrorLede += fmt.Sprintf(" %s were given up when the run ended; they are no errors.", human.Count(t.Cancelled))

@@ -524,8 +524,15 @@ func (t *terminal) errors() {
 		n += e.Count
 	}
 	remark := human.Count(n) + " of " + human.Count(t.overall.All.Requests) + " requests"
+	if m := t.overall.Measured; m.Refused+m.Failed < n {
+		remark += ", " + human.Count(m.Refused+m.Failed) + " measured"
+	}
 	if r := t.overall.All.Retried; r > 0 {
-		remark += ", " + human.Count(r) + " tried again"
+		noun := " retries"
+		if r == 1 {
+			noun = " retry"
+		}
+		remark += ", " + human.Count(r) + noun
 	}
 	t.section("Errors", remark)
 	rest := errs[min(len(errs), terminalErrors):]

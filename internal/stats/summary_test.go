@@ -246,6 +246,17 @@ func TestErrorsKeepTheFirstExample(t *testing.T) {
 	}
 }
 
+// TestRetriesAreAttemptsThatWereMade: one that was planned and cut short is none.
+func TestRetriesAreAttemptsThatWereMade(t *testing.T) {
+	c := NewCollector(Objective{})
+	for attempt := 1; attempt <= 3; attempt++ { // a fourth would follow, were the run not over
+		c.Add(&record.Record{Attempt: attempt, Outcome: record.Failed, Kind: record.HTTPError, Status: 500})
+	}
+	if got := c.Summary().Overall().All.Retried; got != 2 {
+		t.Errorf("%d retries, want 2", got)
+	}
+}
+
 func BenchmarkCollectorAdd(b *testing.B) {
 	c := NewCollector(Objective{E2E: time.Second})
 	records := traffic(1, 1024)

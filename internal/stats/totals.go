@@ -15,7 +15,8 @@ type Totals struct {
 	Refused   uint64 `json:"refused"`
 	Failed    uint64 `json:"failed"`
 	Cancelled uint64 `json:"cancelled"`
-	// Retried are those of the refused and failed that were tried again.
+	// Retried are those that were a further attempt at a request that was
+	// refused or failed before.
 	Retried uint64 `json:"retried"`
 	// Injected are requests that this tool harmed on purpose: in none of the
 	// counts above, but in tokens, bytes and cost, as far as those are known.
@@ -87,7 +88,7 @@ func (t *Totals) count(r *record.Record, good bool) {
 	case record.Cancelled:
 		t.Cancelled++
 	}
-	if !r.Final {
+	if r.Attempt > 1 {
 		t.Retried++
 	}
 	if r.Stream {

@@ -228,7 +228,7 @@ func (p *person) fail(r *record.Record, t time.Duration, at func(float64) time.D
 	if p.load.Burst && t >= at(150) && t < at(156) {
 		switch dice := p.rand.Float64(); {
 		case dice < 0.55:
-			r.Final = false
+			r.Attempt = 2
 			return end(record.Refused, record.HTTPError, 503, "no healthy backend for "+r.Model, p.about(12*time.Millisecond, 0.4))
 		case dice < 0.85:
 			return end(record.Failed, record.Timeout, 0, "no answer within 5s", 5*time.Second)
