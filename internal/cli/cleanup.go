@@ -98,6 +98,11 @@ func findLedgers(output, run string) ([]string, error) {
 
 func cleanLedger(cmd *cobra.Command, path string, conn platform.Connection, admin platform.Admin) error {
 	out := cmd.OutOrStdout()
+	release, err := ledger.Claim(path)
+	if err != nil {
+		return usageError{err}
+	}
+	defer func() { _ = release() }() // nothing was written by it
 	book, err := ledger.Open(path)
 	switch {
 	case errors.Is(err, ledger.ErrEmpty):

@@ -41,7 +41,8 @@ type Header struct {
 	RouterURL   string    `json:"routerUrl"`
 	Embedded    bool      `json:"embedded"` // the platform was part of the process and is gone with it
 	ToolVersion string    `json:"toolVersion"`
-	Worker      int       `json:"worker"` // 0-based
+	Worker      int       `json:"worker"`        // 0-based
+	PID         int       `json:"pid,omitempty"` // of the run's process, on its machine
 }
 
 const format = 1

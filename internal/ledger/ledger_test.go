@@ -77,7 +77,7 @@ func TestOutstandingSurvivesReopening(t *testing.T) {
 		}
 	}
 	defer l.Close() //nolint:errcheck // a test
-	if h := testHeader(); l.Header() != (Header{1, h.RunID, h.Started, h.UserOrgURL, h.RouterURL, false, h.ToolVersion, 3}) {
+	if h := testHeader(); l.Header() != (Header{1, h.RunID, h.Started, h.UserOrgURL, h.RouterURL, false, h.ToolVersion, 3, h.PID}) {
 		t.Fatalf("header = %+v", l.Header())
 	}
 }

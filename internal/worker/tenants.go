@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 
@@ -24,8 +25,9 @@ import (
 // tenants are the users of this worker, and the ledger of what was created
 // for them; nil if they brought their own keys.
 type tenants struct {
-	users  []simulator.Identity
-	ledger *ledger.Ledger
+	users   []simulator.Identity
+	ledger  *ledger.Ledger
+	release func() error // of the ledger, for others to clean up; nil if it is not ours
 }
 
 // tenants creates the planned tenants, or takes those that bring their keys.
@@ -42,12 +44,15 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 	}
 	book, err := ledger.Create(LedgerPath(w.Folder, w.Worker), ledger.Header{
 		RunID: w.RunID, Started: time.Now().UTC(), UserOrgURL: w.job.userOrg.BaseURL, RouterURL: w.job.router.BaseURL,
-		Embedded: w.Embedded, ToolVersion: w.Tool.Version, Worker: w.Worker,
+		Embedded: w.Embedded, ToolVersion: w.Tool.Version, Worker: w.Worker, PID: os.Getpid(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	t := &tenants{ledger: book}
+	if t.release, err = ledger.Claim(book.Path()); err != nil {
+		return t, err
+	}
 	w.setStage("creating tenants")
 	made, err := bootstrap.Run(ctx, bootstrap.Options{
 		Orgs: orgs, RunID: w.RunID, Tenancy: w.tenancy, Ledger: book,

@@ -128,6 +128,9 @@ func (w *Worker) newBundle() *export.Bundle {
 func (w *Worker) load(ctx context.Context, b *export.Bundle) error {
 	tenants, err := w.tenants(ctx, b)
 	if tenants != nil && tenants.ledger != nil {
+		if tenants.release != nil {
+			defer func() { _ = tenants.release() }() // nothing was written by it
+		}
 		defer w.removeTenants(context.WithoutCancel(ctx), tenants.ledger, b)
 	}
 	if err == nil {

@@ -96,6 +96,9 @@ func TestStoppedMidway(t *testing.T) {
 
 	t.Run("kill", func(t *testing.T) {
 		run := midway(t, "kill")
+		early := out.cleanup(t, "kill")
+		early.exits(2)
+		early.says(fmt.Sprintf("started as process %d", run.cmd.Process.Pid))
 		run.signal(syscall.SIGKILL)
 		run.exits(-1)
 		if s := p.state(); s.Orgs != 5 || s.Users != 50 || s.ActiveKeys != 50 {
