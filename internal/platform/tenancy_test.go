@@ -294,7 +294,7 @@ func TestCreationOutlastsAStop(t *testing.T) {
 		time.AfterFunc(time.Second, func() { stop(why) })
 		start := time.Now()
 		<-finish.Done()
-		if waited := time.Since(start); waited != time.Minute+time.Second || context.Cause(finish) != why {
+		if waited := time.Since(start); waited != time.Minute+time.Second || !errors.Is(context.Cause(finish), why) {
 			t.Errorf("ended after %v by %v", waited, context.Cause(finish))
 		}
 	})
