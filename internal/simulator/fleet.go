@@ -269,7 +269,7 @@ func interleave(users []Identity) []Identity {
 // when every user has gone home. The error is nil if the load ran its course,
 // else the cause of the stop or of the cancellation.
 func (f *Fleet) Run(ctx context.Context) error {
-	if why, stopped := f.stopped(ctx); stopped {
+	if stopped, why := f.stopped(ctx); stopped {
 		return why
 	}
 	begin := f.now()
@@ -304,7 +304,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 			wanted, phase, done := f.opt.Pattern.At(now - begin)
 			f.enter(phase, begin)
 			if done {
-				reason, _ = f.stopped(ctx)
+				_, reason = f.stopped(ctx)
 				sendHome(errRetired, f.opt.Grace)
 			} else {
 				f.reconcile(answers, wanted)
@@ -319,7 +319,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		if gone {
 			if !over { // all have finished
 				end = f.now()
-				reason, _ = f.stopped(ctx) // which the last one may have asked for
+				_, reason = f.stopped(ctx) // which the last one may have asked for
 			}
 			f.leaveLastPhase(end)
 			return f.crashed(reason)
@@ -359,13 +359,13 @@ func (f *Fleet) Stop(cause error) {
 // stopped reports whether the load was asked to end before its time, and why.
 // Whoever finds it over has to look: the pattern may have ended, or the last
 // user finished, before the request to stop was noticed.
-func (f *Fleet) stopped(ctx context.Context) (why error, yes bool) {
+func (f *Fleet) stopped(ctx context.Context) (yes bool, why error) {
 	select {
 	case <-f.stop:
-		return f.cause, true
+		return true, f.cause
 	default:
 	}
-	return context.Cause(ctx), ctx.Err() != nil
+	return ctx.Err() != nil, context.Cause(ctx)
 }
 
 // crashed is why the load ended: for reason, unless somebody crashed, which may

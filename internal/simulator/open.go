@@ -352,7 +352,7 @@ func (f *Fleet) runOpen(ctx context.Context, begin time.Duration) error {
 			_, phase, done := f.opt.Pattern.At(elapsed)
 			f.enter(phase, begin)
 			if done || d.deserted() {
-				reason, _ = f.stopped(ctx)
+				_, reason = f.stopped(ctx)
 				end(errPatternDone, f.opt.Grace)
 			}
 		}
