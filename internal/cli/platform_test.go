@@ -42,7 +42,7 @@ func (s *transcript) String() string {
 // until waits for a text to be written.
 func (s *transcript) until(t *testing.T, text string) string {
 	t.Helper()
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute) // on the slowest machine
 	for !strings.Contains(s.String(), text) {
 		select {
 		case <-s.more:
