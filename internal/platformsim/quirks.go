@@ -92,6 +92,9 @@ type Defects struct {
 	SharedBudget bool `quirk:"shared-budget"`
 	// LaxLimiter lets 1.2 times the rate through.
 	LaxLimiter bool `quirk:"lax-limiter"`
+	// UnfairScheduler lets models serve first come first served, whoever asks,
+	// so that an organization that sends more takes service from the others.
+	UnfairScheduler bool `quirk:"unfair-scheduler"`
 }
 
 // DefectNames returns the names of all defects, in alphabetical order.

@@ -430,6 +430,9 @@ func (c *call) submit(r llm.Request) (*llm.Sequence, bool) {
 		return nil, false
 	}
 	r.Prompt, r.Salt = c.prompt, c.ask.CacheSalt
+	if !c.p.defects.UnfairScheduler {
+		r.Tenant = c.key.user.org.id
+	}
 	seq, err := c.backend.engine.Load().Submit(c.r.Context(), r)
 	switch {
 	case err == nil:

@@ -9,7 +9,7 @@
 // MaxBatchedTokens, spent in order of admission: a sequence whose prompt is
 // computed takes one token of it to decode, one whose prompt is not takes as much
 // as is left for the next chunk of its prefill. What remains admits sequences
-// from the waiting queue, first come first served, up to MaxRunning. A sequence
+// from the waiting queue, first come first served, up to MaxRunning (see Fairness). A sequence
 // whose last known token is computed in a step yields one new token at the end of
 // that step; so the first token appears at the end of the step that completes the
 // prefill. A step lasts
@@ -26,6 +26,17 @@
 //	duration = TTFT + (MaxTokens − 1) × DecodeStep
 //
 // and for n that decode together ITL = DecodeStep + DecodePerSequence × (n − 1).
+//
+// # Fairness
+//
+// Places in the batch are shared evenly between tenants who want them: the next
+// one goes to the tenant with the fewest, and in a full batch a tenant who waits
+// takes the place of one who has at least two more, whose last admitted sequence
+// is suspended. It goes on before others of its tenant, computing again what the
+// cache has not kept. So the places become max-min fair within a step, none stands
+// empty while anybody waits, and requests of one tenant, or of none named, are
+// served first come first served. The token budget is not divided: a step
+// lasts as long as what is in it takes.
 //
 // # Time
 //
@@ -60,7 +71,8 @@
 // blocks of PagedAttention, Kwon et al., SOSP 2023). Left out:
 //
 //   - Memory bounds the prefix cache only. Sequences are never preempted for want of
-//     blocks; MaxRunning alone limits the batch.
+//     blocks; MaxRunning alone limits the batch. vLLM preempts by priority, and by
+//     computing again, which is how tenants make room for each other here.
 //   - vLLM makes a block known when it is scheduled, so that requests of the same step
 //     can share it; here it is known when it is computed. Blocks of equal content exist once.
 //   - Attention does not grow with context length, and the speed of prefill is constant.

@@ -61,6 +61,7 @@ func (c Config) instant() bool {
 // Request is what one sequence shall do. Its slices are not kept after Submit.
 type Request struct {
 	Prompt       []Token // at least one
+	Tenant       string  // whose it is: places in a full batch are shared evenly between tenants
 	Salt         string  // cache salt (vLLM cache_salt); sequences of different salts never share blocks
 	MaxTokens    int     // length of the output, at least 1
 	OutputTokens []Token // what will be generated, as far as known: lets the cache keep the output's blocks
@@ -76,6 +77,7 @@ type Stats struct {
 	PromptTokens int64 // prompt tokens of admitted sequences
 	CachedTokens int64 // those of them that came from the prefix cache
 	OutputTokens int64 // tokens generated
+	Suspended    int64 // times that a sequence gave its place in the batch to another tenant's
 	Evictions    int64 // blocks dropped from the prefix cache to make room
 
 	MaxLate time.Duration // how late the end of a step was seen, at worst

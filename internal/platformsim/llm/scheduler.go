@@ -9,16 +9,18 @@ type scheduler struct {
 	now     time.Time // where the schedule stands: the end of the last step, or the end of the cold start
 	waiting queue
 	running queue
+	wanting map[string]int // sequences in waiting, by tenant; no zeros
+	places  map[string]int // and in running
 	cache   *prefixCache
 	stats   Stats // counters only
 }
 
 func newScheduler(c Config) scheduler {
-	return scheduler{Config: c, cache: newPrefixCache(c.CacheBlocks)}
+	return scheduler{Config: c, cache: newPrefixCache(c.CacheBlocks), wanting: map[string]int{}, places: map[string]int{}}
 }
 
 func (c *scheduler) newSequence(r Request) *Sequence {
-	s := &Sequence{prompt: len(r.Prompt), max: r.MaxTokens, perEmit: max(1, r.PerEmit)}
+	s := &Sequence{tenant: r.Tenant, prompt: len(r.Prompt), max: r.MaxTokens, perEmit: max(1, r.PerEmit)}
 	output := r.OutputTokens[:min(len(r.OutputTokens), r.MaxTokens-1)] // the last one is sampled but never computed
 	salt := r.Salt
 	if c.LeakySalt {
@@ -44,6 +46,7 @@ func (c *scheduler) add(s *Sequence, now time.Time) (idle bool) {
 	}
 	s.arrived = now
 	c.waiting.push(s)
+	c.wanting[s.tenant]++
 	return c.running.n == 0 && c.waiting.n == 1
 }
 
@@ -69,22 +72,22 @@ func (c *scheduler) begin(start time.Time) (end time.Time) {
 		missing := s.missing()
 		s.work = min(missing, budget)
 		budget -= s.work
-		if s.computed < s.prompt {
+		if s.computed < s.prompt || s.work > 1 { // more than one: generated tokens of a sequence that was suspended
 			prefill += s.work
 		}
 		if s.work == missing {
 			yielding++
 		}
 	}
+	c.makeRoom(start)
 	for s := c.running.head; s != nil && budget > 0; s = s.next {
 		plan(s)
 	}
 	for budget > 0 && c.running.n < c.MaxRunning {
-		s := c.waiting.head
-		if s == nil || s.arrived.After(start) {
+		s := c.first(start)
+		if s == nil {
 			break
 		}
-		c.waiting.remove(s)
 		c.admit(s, start)
 		plan(s)
 	}
@@ -100,6 +103,48 @@ func (c *scheduler) begin(start time.Time) (end time.Time) {
 		c.now = c.now.Add(c.DecodeStep + time.Duration(yielding-1)*c.DecodePerSequence)
 	}
 	return c.now
+}
+
+// first is who has waited longest by start, of the tenants with the fewest
+// places in the batch; nil if nobody has.
+func (c *scheduler) first(start time.Time) (first *Sequence) {
+	for s := c.waiting.head; s != nil && !s.arrived.After(start); s = s.next {
+		if first == nil || c.places[s.tenant] < c.places[first.tenant] {
+			first = s
+		}
+		if len(c.wanting) == 1 || c.places[first.tenant] == 0 { // nobody can come before
+			break
+		}
+	}
+	return first
+}
+
+// makeRoom lets tenants into a full batch, in the places of others who have at
+// least two more: until nobody waits who would be nearer to the others then.
+func (c *scheduler) makeRoom(start time.Time) {
+	for c.waiting.n > 0 && c.running.n >= c.MaxRunning {
+		s, last := c.first(start), c.running.tail
+		for r := last; r != nil; r = r.prev {
+			if c.places[r.tenant] > c.places[last.tenant] {
+				last = r
+			}
+		}
+		if s == nil || c.places[last.tenant] < c.places[s.tenant]+2 {
+			return
+		}
+		c.suspend(last)
+		c.admit(s, start)
+	}
+}
+
+// suspend takes s out of the batch, to be continued before all of its tenant
+// who wait. What was computed is known only as far as the cache keeps it.
+func (c *scheduler) suspend(s *Sequence) {
+	c.leave(s)
+	s.computed = 0
+	c.waiting.pushFront(s)
+	c.wanting[s.tenant]++
+	c.stats.Suspended++
 }
 
 // finish ends the step that begin planned, late after its time.
@@ -139,12 +184,20 @@ func (s *Sequence) missing() int { return s.prompt + int(s.produced.Load()) - s.
 
 // admit puts s into the batch with the blocks the cache has for it.
 func (c *scheduler) admit(s *Sequence, start time.Time) {
+	if s.queue != nil {
+		c.leave(s)
+	}
 	c.running.push(s)
-	s.queued = start.Sub(s.arrived)
-	usable := min(len(s.hashes), (s.prompt-1)/c.BlockSize)
+	c.places[s.tenant]++
+	usable := min(len(s.hashes), (s.prompt+int(s.produced.Load())-1)/c.BlockSize)
 	s.blocks = c.cache.pin(make([]int32, 0, len(s.hashes)), s.hashes[:usable])
-	s.cached = len(s.blocks) * c.BlockSize
-	s.computed = s.cached
+	s.computed = len(s.blocks) * c.BlockSize
+	if s.admitted { // and suspended since
+		return
+	}
+	s.admitted = true
+	s.queued = start.Sub(s.arrived)
+	s.cached = s.computed
 	c.stats.PromptTokens += int64(s.prompt)
 	c.stats.CachedTokens += int64(s.cached)
 }
@@ -165,6 +218,13 @@ func (c *scheduler) insert(s *Sequence) {
 
 // leave takes s out of its queue and unpins its blocks.
 func (c *scheduler) leave(s *Sequence) {
+	count := c.wanting
+	if s.queue == &c.running {
+		count = c.places
+	}
+	if count[s.tenant]--; count[s.tenant] == 0 {
+		delete(count, s.tenant)
+	}
 	s.queue.remove(s)
 	c.cache.unpin(s.blocks)
 	s.blocks = nil

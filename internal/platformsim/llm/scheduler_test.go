@@ -2,7 +2,9 @@ package llm
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,6 +74,57 @@ func TestBudget(t *testing.T) {
 				if got := int(s.produced.Load()); got != test.arrivals[i].output {
 					t.Errorf("sequence %d: %d tokens, want %d", i, got, test.arrivals[i].output)
 				}
+			}
+		})
+	}
+}
+
+// TestShares has one tenant fill the batch and the queue before another comes.
+func TestShares(t *testing.T) {
+	for name, test := range map[string]struct {
+		tenants []string // of four requests that come first and two that come later
+		steps   []string // who is in the batch
+	}{
+		"tenants share": {[]string{"a", "a", "a", "a", "b", "b"}, []string{
+			"[0 1]", "[0 1]", "[0 4]", "[0 4]", "[1 4]", "[1 5]", "[2 5]", "[2 5]", "[2 3]", "[2 3]", "[3]", "[3]",
+		}},
+		"one tenant": {[]string{"a", "a", "a", "a", "a", "a"}, []string{
+			"[0 1]", "[0 1]", "[0 1]", "[0 1]", "[2 3]", "[2 3]", "[2 3]", "[2 3]", "[4 5]", "[4 5]", "[4 5]",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newScheduler(Config{MaxRunning: 2, CacheBlocks: -1, DecodeStep: time.Millisecond}.withDefaults())
+			now := time.Unix(0, 0)
+			var all []*Sequence
+			submit := func(output int, tenants ...string) {
+				for _, tenant := range tenants {
+					s := c.newSequence(Request{Tenant: tenant, Prompt: tokens(len(all), 10), MaxTokens: output})
+					s.notify = make(chan struct{}, 1)
+					c.add(s, now)
+					all = append(all, s)
+				}
+			}
+			submit(4, test.tenants[:4]...)
+			var steps []string
+			for c.running.n+c.waiting.n > 0 {
+				if len(steps) == 2 {
+					submit(3, test.tenants[4:]...)
+				}
+				now = c.begin(now)
+				var batch []int
+				for i, s := range all {
+					if s.queue == &c.running {
+						batch = append(batch, i)
+					}
+				}
+				steps = append(steps, fmt.Sprint(batch))
+				c.finish(0)
+			}
+			if !slices.Equal(steps, test.steps) {
+				t.Errorf("steps %q, want %q", steps, test.steps)
+			}
+			if st := c.snapshot(); st.OutputTokens != 22 || st.PromptTokens != 60 {
+				t.Errorf("%+v", st)
 			}
 		})
 	}
@@ -154,6 +207,7 @@ func drawAction(t *rapid.T) action {
 		submit: rapid.IntRange(0, 3).Draw(t, "kind") > 0,
 		request: Request{
 			Prompt:       append(ids("prompt"), 0),
+			Tenant:       rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "tenant"),
 			Salt:         rapid.SampledFrom([]string{"", "a"}).Draw(t, "salt"),
 			MaxTokens:    rapid.IntRange(1, 20).Draw(t, "max"),
 			OutputTokens: ids("output"),
@@ -174,6 +228,7 @@ func play(t *rapid.T, config Config, script []action) (log []string) {
 		if !busy {
 			return
 		}
+		full := c.running.n == config.MaxRunning
 		end := c.begin(start)
 		if c.running.n > config.MaxRunning {
 			t.Fatalf("%d sequences run, %d may", c.running.n, config.MaxRunning)
@@ -188,6 +243,7 @@ func play(t *rapid.T, config Config, script []action) (log []string) {
 		if end.Before(start) {
 			t.Fatalf("a step that lasts %v", end.Sub(start))
 		}
+		checkShares(t, &c, full)
 		log = append(log, end.Sub(start).String())
 		now = end
 		c.finish(0)
@@ -235,6 +291,31 @@ func play(t *rapid.T, config Config, script []action) (log []string) {
 		}
 	}
 	return log
+}
+
+// checkShares wants places counted as they are and, if the step found the batch
+// full, shared evenly: nobody waits while another tenant has two more.
+func checkShares(t *rapid.T, c *scheduler, full bool) {
+	wanting, places := map[string]int{}, map[string]int{}
+	for s := c.running.head; s != nil; s = s.next {
+		places[s.tenant]++
+	}
+	for s := c.waiting.head; s != nil; s = s.next {
+		wanting[s.tenant]++
+	}
+	if !maps.Equal(wanting, c.wanting) || !maps.Equal(places, c.places) {
+		t.Fatalf("waiting %v, in the batch %v; counted %v and %v", wanting, places, c.wanting, c.places)
+	}
+	if !full {
+		return
+	}
+	for waits := range wanting {
+		for other := range places {
+			if places[other] > places[waits]+1 {
+				t.Fatalf("%s waits with %d places and %s has %d", waits, places[waits], other, places[other])
+			}
+		}
+	}
 }
 
 // checkCache compares the cache with what the running sequences say about it.

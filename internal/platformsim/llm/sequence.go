@@ -17,6 +17,7 @@ const (
 // Cancel may be called from any.
 type Sequence struct {
 	engine               *Engine
+	tenant               string
 	prompt, max, perEmit int
 	hashes               []uint64 // of the full blocks of prompt and output that will be computed
 	notify               chan struct{}
@@ -28,8 +29,9 @@ type Sequence struct {
 	computed   int     // tokens whose cache entries exist
 	work       int     // tokens to compute in the current step
 	blocks     []int32 // pinned in the prefix cache
+	admitted   bool    // has been in the batch
 
-	// Set on admission, published by the first store to produced.
+	// Set on the first admission, published by the first store to produced.
 	cached int
 	queued time.Duration
 
@@ -83,7 +85,8 @@ func (s *Sequence) Cancel() {
 	}
 }
 
-// queue is a list of sequences in order of arrival from which any can leave.
+// queue is a list of sequences in order of arrival, from which any can leave;
+// those who were suspended come before the others.
 type queue struct {
 	head, tail *Sequence
 	n          int
@@ -97,6 +100,17 @@ func (q *queue) push(s *Sequence) {
 		q.tail.next = s
 	}
 	q.tail = s
+	q.n++
+}
+
+func (q *queue) pushFront(s *Sequence) {
+	s.queue, s.prev, s.next = q, nil, q.head
+	if q.head == nil {
+		q.tail = s
+	} else {
+		q.head.prev = s
+	}
+	q.head = s
 	q.n++
 }
 
