@@ -38,6 +38,7 @@ type platformFlags struct {
 	truth        string
 	instant      bool
 	speed        float64
+	places       int
 }
 
 func platformCommand() *cobra.Command {
@@ -82,6 +83,7 @@ GET /truth/totals, POST /reset.`,
 	flags.StringVar(&f.rateLimit, "rate-limit", "", "requests a second per organization and per key, as `RPS[:BURST]` (default none; 100:200 with --as-observed)")
 	flags.Uint64Var(&f.seed, "seed", 0, "`NUMBER` that repeats the answers and faults of an earlier platform (default random)")
 	flags.Float64Var(&f.speed, "speed", 1, "make the models `N` times as fast")
+	flags.IntVar(&f.places, "places", 256, "let a model work on at most `N` requests at a time; the others wait")
 	flags.BoolVar(&f.instant, "instant", false, "let the models take no time")
 	flags.StringVar(&f.truth, "truth", "", "write what really happened to every request to `FILE`, as lines of JSON")
 	cmd.MarkFlagsMutuallyExclusive("instant", "speed")
@@ -131,7 +133,10 @@ func (f *platformFlags) options() (o platformsim.Options, err error) {
 			return o, err
 		}
 	}
-	o.Models = platformsim.DefaultModels()
+	if f.places < 1 {
+		return o, fmt.Errorf("--places must be at least 1, not %d", f.places)
+	}
+	o.Models = platformsim.WithPlaces(platformsim.DefaultModels(), f.places)
 	switch {
 	case f.instant:
 		o.Models = platformsim.Instant(o.Models)

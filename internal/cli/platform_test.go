@@ -130,6 +130,7 @@ func TestPlatformMistakes(t *testing.T) {
 		{[]string{"--faults", "stall=2"}, "--faults: fault stall: a rate is from 0 to 1"},
 		{[]string{"--rate-limit", "fast"}, "write it like 100 or 100:200"},
 		{[]string{"--rate-limit", "100:0"}, "write it like 100 or 100:200"},
+		{[]string{"--places", "0"}, "--places must be at least 1"},
 		{[]string{"--speed", "0"}, "--speed must be more than 0"},
 		{[]string{"--admin-key-file", filepath.Join(dir, "key"), "--truth", filepath.Join(dir, "none", "truth")}, "make the truth file"},
 	} {

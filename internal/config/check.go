@@ -444,6 +444,17 @@ func (s *CacheSalt) check(c check) {
 	}
 }
 
+// answersWanted is how many requests of the others a window of the test of
+// noisy neighbours has to have.
+const answersWanted = 20
+
+func (n *NoisyNeighbour) check(c check) {
+	if got := math.Floor(n.RequestsPerSecond * 0.75 * n.Window.Seconds()); n.Enabled && got < answersWanted {
+		c.fault("window requestsPerSecond", "", "%s: %.0f requests of the others in three quarters of a window of %s are too few to tell a 95th percentile: let there be %d",
+			c.path, got, formatDuration(n.Window), answersWanted)
+	}
+}
+
 func (m *ScenarioMix) check(c check) {
 	c.weights("scenarios", weightsOf(m.Scenarios, func(s ScenarioWeight) float64 { return s.Weight }))
 }
@@ -647,6 +658,10 @@ func (s *Spec) check(c check) {
 		if o.ArrivalRate > 0 && s.LoadPattern.Arrival.Model != Open {
 			c.fault(at, "set loadPattern.arrival.model to open", "%s: closed load has no rate of arrivals", join(c.path, at))
 		}
+	}
+	if n := s.Isolation.NoisyNeighbour; n.Enabled && s.Targets.Credentials == nil && (s.Organizations.Count < 2 || n.Aggressor > s.Organizations.Count) {
+		c.fault("isolation.noisyNeighbour.aggressor organizations.count", "", "%s: the organization %d and at least one other are wanted, and the count is %d",
+			join(c.path, "isolation.noisyNeighbour.aggressor"), n.Aggressor, s.Organizations.Count)
 	}
 	var sum time.Duration
 	sequence := s.LoadPattern.Sequence()

@@ -804,13 +804,16 @@ spec:
 		t.Errorf("unsupported: %v", s.Unsupported())
 	}
 	for spec, want := range map[string]string{
-		"{loadPattern: {arrival: {model: open, rate: 1}}}":                            "open load needs phases",
-		"{loadPattern: {type: sustained}}":                                            "sustained needs phases",
-		"{loadPattern: {phases: [{duration: 1s, targetRate: 1}]}}":                    "closed load has no rate",
-		"{loadPattern: {phases: [{duration: 1s, steps: 2}]}}":                         "only a rampStrategy of step",
-		"{loadPattern: {repeat: 60, phases: [{duration: 1s}, {duration: 1s}]}}":       "120 phases come of it",
-		"{organizations: {overrides: [{index: 1, arrivalRate: 2}]}}":                  "closed load has no rate",
-		"{organizations: {overrides: [{index: 1, models: [{model: a, weight: 0}]}]}}": "weights sum to zero",
+		"{loadPattern: {arrival: {model: open, rate: 1}}}":                                                "open load needs phases",
+		"{loadPattern: {type: sustained}}":                                                                "sustained needs phases",
+		"{loadPattern: {phases: [{duration: 1s, targetRate: 1}]}}":                                        "closed load has no rate",
+		"{loadPattern: {phases: [{duration: 1s, steps: 2}]}}":                                             "only a rampStrategy of step",
+		"{loadPattern: {repeat: 60, phases: [{duration: 1s}, {duration: 1s}]}}":                           "120 phases come of it",
+		"{isolation: {noisyNeighbour: {enabled: true}}}":                                                  "the organization 1 and at least one other are wanted, and the count is 1",
+		"{organizations: {count: 2}, isolation: {noisyNeighbour: {enabled: true, aggressor: 3}}}":         "the organization 3 and at least one other",
+		"{organizations: {count: 2}, isolation: {noisyNeighbour: {enabled: true, requestsPerSecond: 5}}}": "18 requests of the others in three quarters of a window of 5s are too few",
+		"{organizations: {overrides: [{index: 1, arrivalRate: 2}]}}":                                      "closed load has no rate",
+		"{organizations: {overrides: [{index: 1, models: [{model: a, weight: 0}]}]}}":                     "weights sum to zero",
 	} {
 		_, err := config.Parse("x.yaml", []byte("apiVersion: loadtest.ai-aas.dev/v1\nkind: LoadTestScenario\nmetadata: {name: x}\nspec: "+spec+"\n"), nil)
 		if err == nil || !strings.Contains(err.Error(), want) {

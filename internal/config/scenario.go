@@ -51,6 +51,7 @@ type Spec struct {
 	Looping         Looping          `yaml:"looping" doc:"Whether a user begins again after its session."`
 	DocumentLibrary DocumentLibrary  `yaml:"documentLibrary" doc:"Documents that the questions of the test type long are about."`
 	CacheSalt       CacheSalt        `yaml:"cacheSalt" doc:"Keeps tenants apart in the prefix cache: sent as the body field cache_salt."`
+	Isolation       Isolation        `yaml:"isolation" doc:"Tests of whether the platform keeps tenants apart, made before the load. An extension of ours."`
 	ScenarioMix     ScenarioMix      `yaml:"scenarioMix" doc:"TestScenario documents and their shares. Beside testTypes, each of the two has half of the requests."`
 	Workers         Workers          `yaml:"workers" doc:"The processes that the load is spread over."`
 	Targets         Targets          `yaml:"targets" doc:"The platform under test. Left out, an embedded, simulated one."`
@@ -387,6 +388,21 @@ type CacheSalt struct {
 type SaltValidation struct {
 	Enabled          bool `yaml:"enabled" default:"false" doc:"Whether that is tested."`
 	ReportViolations bool `yaml:"reportViolations" default:"true" doc:"Whether every violation is reported."`
+}
+
+// Isolation is tests of whether the platform keeps tenants apart; cacheSalt has one more.
+type Isolation struct {
+	NoisyNeighbour NoisyNeighbour `yaml:"noisyNeighbour" doc:"Whether the others wait longer while one organization sends much."`
+}
+
+// NoisyNeighbour is the test of one organization against the others.
+type NoisyNeighbour struct {
+	Enabled           bool          `yaml:"enabled" default:"false" doc:"Whether that is tested."`
+	Aggressor         int           `yaml:"aggressor" default:"1" min:"1" doc:"Which organization is loud, counted from 1."`
+	Concurrency       int           `yaml:"concurrency" default:"64" min:"1" max:"10000" doc:"How many of its requests are under way at a time while it is."`
+	RequestsPerSecond float64       `yaml:"requestsPerSecond" default:"10" above:"0" max:"10000" doc:"What all others together send, all the time, evenly spaced."`
+	Window            time.Duration `yaml:"window" default:"5s" above:"0" doc:"How long the aggressor is loud, or quiet, at a stretch: 12 times each; the first quarter is not counted."`
+	Tolerance         float64       `yaml:"tolerance" unit:"ratio" default:"0.2" doc:"How much longer the others may wait, in the 95th percentile of TTFT; never less than 50ms."`
 }
 
 // ScenarioMix is which TestScenarios are run.

@@ -166,14 +166,17 @@ type Throttle struct {
 	Longest  time.Duration `json:"longestNs"`
 }
 
-// CacheSalt is the kind of the test of cache salts.
-const CacheSalt = "cache salt isolation"
+// The kinds of tests of isolation.
+const (
+	CacheSalt      = "cache salt isolation"
+	NoisyNeighbour = "noisy neighbour"
+)
 
 // Isolation is the verdict on one way of keeping tenants apart, and its evidence.
 type Isolation struct {
-	Kind    string `json:"kind"` // cache salt isolation
+	Kind    string `json:"kind"` // cache salt isolation or noisy neighbour
 	Model   string `json:"model"`
-	Verdict string `json:"verdict"` // leak, no leak or undecided
+	Verdict string `json:"verdict"` // leak or no leak, harmed or not harmed, or undecided
 	Reason  string `json:"reason"`
 	// Violations is how many of Pairs show a leak: security violations.
 	Violations int `json:"violations"`
@@ -195,6 +198,41 @@ type Isolation struct {
 	PLeak  float64    `json:"pLeak"`
 	PClean float64    `json:"pClean"`
 	Pairs  []SaltPair `json:"pairs,omitempty"`
+	// Neighbour is the evidence about a noisy neighbour; nil for another kind,
+	// whose the fields from TokensKnown on are.
+	Neighbour *Neighbour `json:"neighbour,omitempty"`
+}
+
+// Neighbour is what others felt of an organization that sends much.
+type Neighbour struct {
+	Aggressor string `json:"aggressor"`
+	// Quiet and Loud are the 95th percentiles of the others' TTFT without and
+	// with the aggressor, counted from sending; a failed request counts as slow.
+	Quiet time.Duration `json:"quietP95Ns"`
+	Loud  time.Duration `json:"loudP95Ns"`
+	// Ratio is how many times as long that of a round is with the aggressor
+	// (Hodges–Lehmann), within Low and High with 99.8% confidence; Bar is where
+	// harm begins. The first three are 0 if there were too few rounds.
+	Ratio float64 `json:"ratio"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+	Bar   float64 `json:"bar"`
+	// Rounds are the ratios of single rounds.
+	Rounds []float64 `json:"rounds,omitempty"`
+	// Lag is the 95th percentile of how late this tool sent the others' requests.
+	Lag time.Duration `json:"lagP95Ns"`
+	// Fairness is Jain's index of goodput over fair share, with the aggressor.
+	Fairness float64        `json:"fairness"`
+	Orgs     []NeighbourOrg `json:"orgs,omitempty"`
+}
+
+// NeighbourOrg is what one organization had of the platform while the
+// aggressor was loud, in requests per second.
+type NeighbourOrg struct {
+	Org     string  `json:"org"`
+	Wanted  float64 `json:"wanted"`  // sent
+	Goodput float64 `json:"goodput"` // answered within the objectives
+	Fair    float64 `json:"fair"`    // max-min fair share of the goodput of all
 }
 
 // Violation is a prompt sent under one salt and found in the cache under another.

@@ -2,6 +2,7 @@ package platformsim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -84,6 +85,16 @@ func AtSpeed(models []Model, factor float64) []Model {
 		scaled[i] = m
 	}
 	return scaled
+}
+
+// WithPlaces returns the models with backends that work on at most so many
+// requests at a time; the others wait.
+func WithPlaces(models []Model, places int) []Model {
+	narrow := slices.Clone(models)
+	for i := range narrow {
+		narrow[i].Backend.MaxRunning = places
+	}
+	return narrow
 }
 
 // Instant returns the models with backends that take no time, for measuring

@@ -44,3 +44,33 @@ func TestIsolationIsShown(t *testing.T) {
 		t.Errorf("a section about nothing, or %v", err)
 	}
 }
+
+func TestNoisyNeighbourIsShown(t *testing.T) {
+	b := &export.Bundle{Isolation: []export.Isolation{{
+		Kind: export.NoisyNeighbour, Model: "m-1", Verdict: "harmed", Reason: "p95 of TTFT 1.5s with the aggressor",
+		Neighbour: &export.Neighbour{
+			Aggressor: "loud", Quiet: 200 * time.Millisecond, Loud: 1500 * time.Millisecond, Ratio: 7.5, Low: 5.25, High: 8, Bar: 1.25, Rounds: make([]float64, 12), Fairness: 0.8765,
+			Orgs: []export.NeighbourOrg{{Org: "calm", Wanted: 9, Goodput: 5, Fair: 9}, {Org: "loud", Wanted: 30, Goodput: 14, Fair: 10}},
+		},
+	}}}
+	var screen, page bytes.Buffer
+	if err := report.Terminal(&screen, b, report.TerminalOptions{Width: 100}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"noisy neighbour on m-1  HARMED", "p95 of TTFT 1.5s with the aggressor", "Jain's fairness index of goodput was 0.876:", "calm had 5.0/s of 9.0/s wanted, fair were 9.0/s"} {
+		if !strings.Contains(screen.String(), want) {
+			t.Errorf("the summary does not say %q:\n%s", want, screen.String())
+		}
+	}
+	if err := report.HTML(&page, b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"noisy neighbour on m-1: HARMED", "7.50 ×", "5.25 ×", "8.00 ×", "1.25 ×", "0.876", "calm", "0.56 ×", "1.40 ×"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(page.String(), "p clean") {
+		t.Error("a table of salts that nobody tested")
+	}
+}

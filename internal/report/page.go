@@ -53,7 +53,7 @@ type page struct {
 	ChaosLede string
 	Recovery  table
 
-	Isolation      table // without an ID: nothing was tested
+	Isolation      []table // none: nothing was tested
 	IsolationWords []string
 
 	Orgs                         table

@@ -209,7 +209,7 @@ func (t *terminal) load() {
 	if all := t.overall.All.Requests; all > m.Requests {
 		checks := ""
 		if len(t.b.Isolation) > 0 {
-			checks = "salt-check, "
+			checks = "tests of isolation, "
 		}
 		remark = "not in the rates: " + human.Count(all-m.Requests) + " of pre-flight, " + checks + "warm-up and cool-down"
 	}

@@ -39,7 +39,7 @@ func NewCollector(objective Objective) *Collector {
 
 // Add implements [record.Sink].
 func (c *Collector) Add(r *record.Record) {
-	good := c.objective.met(r)
+	good := c.objective.Met(r)
 	c.shard(r).add(r, good)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,7 +49,7 @@ func (c *Collector) Add(r *record.Record) {
 // BeforeLoad is a sink for requests that were sent before the load began, and
 // whose moments therefore have no place on the timeline. They count in all else.
 func (c *Collector) BeforeLoad() record.Sink {
-	return record.SinkFunc(func(r *record.Record) { c.shard(r).add(r, c.objective.met(r)) })
+	return record.SinkFunc(func(r *record.Record) { c.shard(r).add(r, c.objective.Met(r)) })
 }
 
 func (c *Collector) shard(r *record.Record) *shard { return c.shards[r.UserIndex%len(c.shards)] }

@@ -124,7 +124,7 @@ func TestRollupAddsUp(t *testing.T) {
 	var want Totals
 	var latencies uint64
 	for _, r := range records {
-		want.add(r, Objective{E2E: 500 * time.Millisecond}.met(r))
+		want.add(r, Objective{E2E: 500 * time.Millisecond}.Met(r))
 		if r.Measured && r.Outcome == record.Success {
 			latencies++
 		}

@@ -201,7 +201,7 @@ type Objective struct {
 	ITL time.Duration
 }
 
-func (o Objective) met(r *record.Record) bool {
+func (o Objective) Met(r *record.Record) bool {
 	if r.Outcome != record.Success {
 		return false
 	}

@@ -22,6 +22,19 @@ const PreFlight = "pre-flight"
 // no user's and leave that to the caller. harm breaks requests on purpose,
 // unless it is nil.
 func (w *Worker) stack(client *platform.Client, sums record.Sink, stop func(error), harm *chaos.Injector) (simulator.Asker, *simulator.Breaker) {
+	gate := w.gate(client, sums, stop, harm)
+	gate.Nobody = stop == nil
+	retry := &simulator.Retry{Asker: gate, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
+	if w.job.open != nil {
+		return retry, nil // open load does not stop because the platform does
+	}
+	breaker := simulator.NewBreaker(gate, simulator.BreakerOptions{Changed: w.breakerChanged})
+	retry.Asker = breaker
+	return retry, breaker
+}
+
+// gate is the part of the stack that sends a request once.
+func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error), harm *chaos.Injector) *limits.Gate {
 	sink := append(record.Tee{sums}, w.Sinks...)
 	if w.Log.Core().Enabled(zap.DebugLevel) {
 		sink = append(sink, record.SinkFunc(w.logRequest))
@@ -31,14 +44,7 @@ func (w *Worker) stack(client *platform.Client, sums record.Sink, stop func(erro
 		asker, sink = &simulator.Harm{Asker: asker, Injector: harm}, append(sink, w.recovery)
 	}
 	recorder := &simulator.Recorder{Asker: asker, Sink: sink, Prices: w.job.prices, Now: client.Now}
-	gate := &limits.Gate{Asker: recorder, Guard: w.guard, Prices: w.job.prices, Stop: stop, Nobody: stop == nil}
-	retry := &simulator.Retry{Asker: gate, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
-	if w.job.open != nil {
-		return retry, nil // open load does not stop because the platform does
-	}
-	breaker := simulator.NewBreaker(gate, simulator.BreakerOptions{Changed: w.breakerChanged})
-	retry.Asker = breaker
-	return retry, breaker
+	return &limits.Gate{Asker: recorder, Guard: w.guard, Prices: w.job.prices, Stop: stop}
 }
 
 // logRequest writes a line about one request. Its id is the X-Request-Id that

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -163,6 +164,11 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 			return w.beforeLoad(err, b)
 		}
 	}
+	if w.Scenario.Spec.Isolation.NoisyNeighbour.Enabled {
+		if err := w.checkNeighbour(ctx, tenants.users, b); err != nil {
+			return w.beforeLoad(err, b)
+		}
+	}
 	return w.runLoad(ctx, tenants.users, b)
 }
 
@@ -201,8 +207,8 @@ func (w *Worker) conclude(b *export.Bundle) {
 		in.Arrivals, in.Dropped = sum.Intended, sum.Dropped
 	}
 	for _, i := range b.Isolation {
-		if i.Verdict == string(isolation.Leak) {
-			in.Leaks = append(in.Leaks, fmt.Sprintf("%s: LEAK on %s: %s", i.Kind, i.Model, i.Reason))
+		if v := isolation.Verdict(i.Verdict); v == isolation.Leak || v == isolation.Harmed {
+			in.Leaks = append(in.Leaks, fmt.Sprintf("%s: %s on %s: %s", i.Kind, strings.ToUpper(i.Verdict), i.Model, i.Reason))
 		}
 	}
 	switch b.Stop.Reason {
