@@ -84,6 +84,8 @@ type localRun struct {
 
 	id     string
 	folder string
+	began  time.Time
+	bucket *destination // where copies of the results go; nil if to none
 	log    *zap.Logger
 	closer io.Closer // of the log
 	screen *live.Log // stderr, kept out of the live view's way
@@ -119,17 +121,23 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		}
 		defer stop()
 	}
-	w, err := worker.New(worker.Options{
-		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Workers: 1,
+	w, err := worker.New(ctx, worker.Options{
+		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Cache: cacheFolder(), Workers: 1,
 		Embedded: embedded, Tool: tool(r.version), Log: r.log,
 	})
+	if err == nil {
+		err = r.openBucket(ctx, scenario)
+	}
 	if err != nil {
 		r.forget()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return usageError{err}
 	}
 	r.say("run %s, seed %d\n", r.id, *scenario.Spec.Seed)
 	bundle, runErr := r.watch(ctx, scenario, w)
-	kept, end := r.keep(path, scenario, bundle), outcome(bundle, runErr, r.cleanupCommand(path))
+	kept, end := r.keep(context.WithoutCancel(ctx), path, scenario, bundle), outcome(bundle, runErr, r.cleanupCommand(path))
 	var verdict verdictError
 	switch {
 	case kept != nil && errors.As(end, &verdict):
@@ -181,9 +189,9 @@ func administrator(t *config.Targets, env platform.Admin) error {
 // prepare settles the run's name and seed, and makes its folder and log: what
 // cannot be written is found out before anything is created anywhere.
 func (r *localRun) prepare(s *config.Scenario) error {
-	r.id = s.Metadata.TestRunID
+	r.id, r.began = s.Metadata.TestRunID, time.Now()
 	if r.id == "" {
-		r.id = time.Now().UTC().Format("20060102-150405") + "-" + randomHex(2)
+		r.id = r.began.UTC().Format("20060102-150405") + "-" + randomHex(2)
 	}
 	if s.Spec.Seed == nil {
 		seed := randomSeed()
@@ -298,7 +306,7 @@ func (r *localRun) watch(ctx context.Context, s *config.Scenario, w *worker.Work
 // keep writes the result and the report and prints the summary. A disk that
 // takes no more must not cost the measurements: they go to the temporary
 // folder instead, and the summary is printed in any case.
-func (r *localRun) keep(path string, s *config.Scenario, b *export.Bundle) error {
+func (r *localRun) keep(ctx context.Context, path string, s *config.Scenario, b *export.Bundle) error {
 	var page bytes.Buffer
 	drawErr := report.HTML(&page, b)
 	files, err := r.write(r.folder, b, page.Bytes())
@@ -313,7 +321,7 @@ func (r *localRun) keep(path string, s *config.Scenario, b *export.Bundle) error
 			}
 		}
 	}
-	err = errors.Join(drawErr, err, r.exportTo(s, b, page.Bytes(), &files))
+	err = errors.Join(drawErr, err, r.exportTo(s, b, page.Bytes(), &files), r.upload(ctx, b, page.Bytes(), &files))
 	printErr := report.Terminal(r.out, b, report.TerminalOptions{
 		Width: columns(r.out), Color: colored(r.out), CostLimitMicroUSD: b.Run.CostLimitMicroUSD, Files: files,
 		CleanupCommand: r.cleanupCommand(path),
@@ -359,8 +367,7 @@ func (r *localRun) exportTo(s *config.Scenario, b *export.Bundle, page []byte, f
 	if !isFile {
 		return nil
 	}
-	dir = strings.NewReplacer("{testRunId}", r.id, "{name}", s.Metadata.Name,
-		"{timestamp}", b.Run.Started.UTC().Format("20060102T150405Z")).Replace(dir)
+	dir = r.placed(s, dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the user names the folder
 		return fmt.Errorf("export the results: %w", err)
 	}
@@ -370,6 +377,12 @@ func (r *localRun) exportTo(s *config.Scenario, b *export.Bundle, page []byte, f
 		return fmt.Errorf("export the results: %w", err)
 	}
 	return nil
+}
+
+// placed fills in the placeholders of cleanup.exportResultsTo.
+func (r *localRun) placed(s *config.Scenario, to string) string {
+	return strings.NewReplacer("{testRunId}", r.id, "{name}", s.Metadata.Name,
+		"{timestamp}", r.began.UTC().Format("20060102T150405Z")).Replace(to)
 }
 
 // outcome turns the verdict into the exit code. cleanup is what to type if

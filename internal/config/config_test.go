@@ -643,7 +643,9 @@ spec:
   organizations: {distribution: even}
   modelTargeting: {enabled: false}
   loadPattern: {type: ramp-up, arrival: {model: closed}, phases: [{duration: 1s}]}
-  cleanup: {exportResultsTo: "file:///tmp/{testRunId}", retainMetrics: true}
+  testTypes: [{name: manuals, documentLibrary: {enabled: true}}]
+  documentLibrary: {enabled: true, bucketName: b, documentCount: 3}
+  cleanup: {exportResultsTo: "s3://bucket/{testRunId}", retainMetrics: true}
   advanced: {chaos: {enabled: true, slowReads: 1%}}
   limits: {maxRequests: 5, maxRequestsPerUser: 1, maxRequestsPerSecond: 1, maxConcurrentReqs: 1}
 `).Unsupported()
@@ -654,12 +656,10 @@ spec:
 spec:
   organizations: {distribution: random}
   users: {apiKeys: {rateLimit: {requestsPerSecond: 3}}}
-  testTypes: [{name: manuals, documentLibrary: {enabled: true}}]
-  documentLibrary: {enabled: true, bucketName: b, documentCount: 3}
   workers: {replicas: 2}
   targets: {budgetServiceUrl: http://b}
   metrics: {labels: {a: b}}
-  cleanup: {retainMetrics: false, exportResultsTo: "s3://bucket/{name}/"}
+  cleanup: {retainMetrics: false}
 `
 	scenario, err := config.Parse("test.yaml", []byte(document), nil)
 	if err != nil {

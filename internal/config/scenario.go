@@ -360,7 +360,7 @@ type DocumentLibrary struct {
 	Enabled           bool            `yaml:"enabled" default:"false" doc:"Whether it is used."`
 	Storage           DocumentStorage `yaml:"storage" doc:"Where the documents are."`
 	DocumentCount     int             `yaml:"documentCount" alias:"sampleSize" default:"0" min:"0" max:"1000000" doc:"How many there are, numbered from 1."`
-	DocumentPaths     []string        `yaml:"documentPaths" doc:"Folders of the bucket, if the documents are in more than one."`
+	DocumentPaths     []string        `yaml:"documentPaths" doc:"Folders of the bucket, below storage.folder, if the documents are in more than one: they are counted on from folder to folder."`
 	SelectionStrategy string          `yaml:"selectionStrategy" default:"random" enum:"random|sequential|weighted" doc:"Which document is next: any; 1, 2, 3 … in turn; or, weighted, document n in proportion to 1/n."`
 
 	_ struct{} `yaml:"bucketName" into:"storage.bucket" doc:"The same as storage.bucket."`
@@ -369,10 +369,10 @@ type DocumentLibrary struct {
 // DocumentStorage is where documents are.
 type DocumentStorage struct {
 	Type      string        `yaml:"type" default:"s3" enum:"s3|minio|file" doc:"The kind of storage."`
-	Endpoint  string        `yaml:"endpoint" doc:"The address of an S3-compatible server."`
+	Endpoint  string        `yaml:"endpoint" doc:"The address of an S3-compatible server: https://host:port. Left out: AWS_ENDPOINT_URL, or AWS itself."`
 	Bucket    string        `yaml:"bucket" doc:"The bucket."`
 	Folder    string        `yaml:"folder" doc:"The folder, in the bucket or on disk: a path relative to the scenario."`
-	AccessKey secret.String `yaml:"accessKey" doc:"The access key; write ${NAME}."`
+	AccessKey secret.String `yaml:"accessKey" doc:"The access key; write ${NAME}. Left out, with secretKey: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what anybody may read."`
 	SecretKey secret.String `yaml:"secretKey" doc:"The secret key; write ${NAME}."`
 }
 
@@ -555,7 +555,7 @@ type Limits struct {
 type Cleanup struct {
 	OnCompletion    bool   `yaml:"onCompletion" default:"true" doc:"Whether what was created on the platform is removed."`
 	RetainMetrics   bool   `yaml:"retainMetrics" default:"true" doc:"Whether pushed metrics stay."`
-	ExportResultsTo string `yaml:"exportResultsTo" doc:"Where the result goes: file:///folder/ or s3://bucket/folder/; {testRunId}, {timestamp} and {name} are replaced."`
+	ExportResultsTo string `yaml:"exportResultsTo" doc:"Where the result goes: file:///folder/ or s3://bucket/folder/; {testRunId}, {timestamp} and {name} are replaced. The server and its keys come from AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."`
 }
 
 // Advanced is for special needs.

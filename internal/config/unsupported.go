@@ -1,9 +1,6 @@
 package config
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Unsupported is a field that the file sets and that has no effect yet.
 type Unsupported struct {
@@ -23,22 +20,12 @@ var unsupported = []struct {
 	{"spec.organizations.distribution", "one process runs all organizations, so they are not spread",
 		func(s *Spec) bool { return s.Organizations.Distribution != Even }},
 	{"spec.users.apiKeys.rateLimit", "keys have the limits of their organization: the User/Org API sets none for a key", nil},
-	{"spec.testTypes", "documents are read from folders only: a library in a bucket is replaced by generated texts",
-		func(s *Spec) bool {
-			return slices.ContainsFunc(s.TestTypes, func(t TestType) bool { return t.DocumentLibrary.inBucket() })
-		}},
-	{"spec.documentLibrary", "documents are read from folders only: a library in a bucket is replaced by generated texts",
-		func(s *Spec) bool { return s.DocumentLibrary.inBucket() }},
 	{"spec.workers", "this process is the only worker: several do not exist yet", nil},
 	{"spec.targets.budgetServiceUrl", "budgets are set through userOrgUrl: the budget service is not called yet", nil},
 	{"spec.metrics", "nothing is exported while the run lasts: the result file has all measurements", nil},
 	{"spec.cleanup.retainMetrics", "no metrics are pushed yet, so none are removed",
 		func(s *Spec) bool { return !s.Cleanup.RetainMetrics }},
-	{"spec.cleanup.exportResultsTo", "results go to local files: S3 is not supported yet",
-		func(s *Spec) bool { return strings.HasPrefix(s.Cleanup.ExportResultsTo, "s3://") }},
 }
-
-func (l *DocumentLibrary) inBucket() bool { return l.Enabled && l.Storage.Type != "file" }
 
 // Unsupported returns what the file asks for and does not get yet, in the
 // order of the format.

@@ -1,7 +1,7 @@
-// Package documents reads the library that long questions are about: a folder
-// of documents that are numbered from 1.
+// Package documents reads the library that long questions are about: a set of
+// documents that are numbered from 1.
 //
-// The folder is listed once; a document is read when it is first asked for,
+// They are found once; a document is read when it is first asked for,
 // and the last few read are kept, so that a library may be larger than memory.
 package documents
 
@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -40,10 +42,9 @@ const kept = 256
 // ErrOutside marks the number of a document that the library does not have.
 var ErrOutside = errors.New("the library has no such document")
 
-// Library is a folder of documents. It is safe for concurrent use.
+// Library is a set of documents. It is safe for concurrent use.
 type Library struct {
-	folder    string
-	files     []string  // by number, less one
+	files     []string  // paths, by number less one
 	upTo      []float64 // running sum of the weights, if weighted
 	selection Selection
 
@@ -55,36 +56,83 @@ type Library struct {
 
 var numbered = regexp.MustCompile(`(\d+)(\.[^.]*)?$`)
 
-// Open lists a folder and finds the documents 1 to count in it: the files
-// whose names, apart from an extension, end in these numbers, such as 7.txt or
-// report-007.md. Other files are left alone. It is an error if a document is
-// missing, or there twice.
+// Open lists a folder and finds the documents 1 to count in it, as [Choose] does.
 func Open(folder string, count int, selection Selection) (*Library, error) {
-	if count < 1 {
-		return nil, fmt.Errorf("the document library %s is to have %d documents: expected at least 1", folder, count)
-	}
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return nil, fmt.Errorf("the document library cannot be read: %w", err)
 	}
-	l := &Library{folder: folder, files: make([]string, count), selection: selection, cache: map[int]string{}}
+	var names []string
 	for _, e := range entries {
-		m := numbered.FindStringSubmatch(e.Name())
-		if m == nil || e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
+		if !e.IsDir() {
+			names = append(names, e.Name())
 		}
-		n, err := strconv.Atoi(m[1])
-		if err != nil || n < 1 || n > count {
-			continue
-		}
-		if have := l.files[n-1]; have != "" {
-			return nil, fmt.Errorf("the document library %s has two documents with the number %d: %s and %s", folder, n, have, e.Name())
-		}
-		l.files[n-1] = e.Name()
 	}
+	files, err := Choose("the document library "+folder, [][]string{names}, count)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range files {
+		files[i] = filepath.Join(folder, name)
+	}
+	return New(files, selection)
+}
+
+// Choose finds the documents 1 to count among files: those whose names, apart
+// from an extension, end in these numbers, such as 7.txt or report-007.md. What
+// stands before a last slash is no part of a name. Other files are left alone.
+// It is an error if a document is missing, or there twice.
+//
+// Of several folders, the documents are counted on: after the last number of a
+// folder comes the first of the next. There, numbers may be missing.
+//
+// library begins the error.
+func Choose(library string, folders [][]string, count int) ([]string, error) {
+	if count < 1 {
+		return nil, fmt.Errorf("%s is to have %d documents: expected at least 1", library, count)
+	}
+	var all []string
+	for _, files := range folders {
+		byNumber := map[int]string{}
+		for _, file := range files {
+			n, ok := number(path.Base(file))
+			if !ok || len(folders) == 1 && n > count {
+				continue
+			}
+			if have, twice := byNumber[n]; twice {
+				return nil, fmt.Errorf("%s has two documents with the number %d: %s and %s", library, n, have, file)
+			}
+			byNumber[n] = file
+		}
+		if len(folders) == 1 {
+			return inOrder(library, byNumber, count)
+		}
+		for _, n := range slices.Sorted(maps.Keys(byNumber)) {
+			all = append(all, byNumber[n])
+		}
+	}
+	if len(all) < count {
+		return nil, fmt.Errorf("%s has %d of its %d documents, in %d folders: a document is a file such as 1.txt", library, len(all), count, len(folders))
+	}
+	return all[:count], nil
+}
+
+// number returns the number of the document of that name, if it is one.
+func number(name string) (int, bool) {
+	m := numbered.FindStringSubmatch(name)
+	if m == nil || strings.HasPrefix(name, ".") {
+		return 0, false
+	}
+	n, err := strconv.Atoi(m[1])
+	return n, err == nil && n >= 1
+}
+
+// inOrder returns the documents 1 to count, or says which are missing.
+func inOrder(library string, byNumber map[int]string, count int) ([]string, error) {
+	files := make([]string, count)
 	var missing []string
-	for i, name := range l.files {
-		if name == "" {
+	for i := range files {
+		if files[i] = byNumber[i+1]; files[i] == "" {
 			missing = append(missing, strconv.Itoa(i+1))
 		}
 	}
@@ -94,13 +142,19 @@ func Open(folder string, count int, selection Selection) (*Library, error) {
 		if n > most {
 			list += " …"
 		}
-		return nil, fmt.Errorf("the document library %s lacks %d of its %d documents (numbers %s): a document is a file such as %s.txt", folder, n, count, list, missing[0])
+		return nil, fmt.Errorf("%s lacks %d of its %d documents (numbers %s): a document is a file such as %s.txt", library, n, count, list, missing[0])
 	}
+	return files, nil
+}
+
+// New returns the library of these files, by the numbers of its documents.
+func New(files []string, selection Selection) (*Library, error) {
+	l := &Library{files: files, selection: selection, cache: map[int]string{}}
 	switch selection {
 	case Random, Sequential:
 	case Weighted:
 		sum := 0.0
-		for n := 1; n <= count; n++ {
+		for n := 1; n <= len(files); n++ {
 			sum += 1 / float64(n)
 			l.upTo = append(l.upTo, sum)
 		}
@@ -141,7 +195,7 @@ func (l *Library) Read(number int) (string, error) {
 	if have {
 		return text, nil
 	}
-	text, err := read(filepath.Join(l.folder, l.files[number-1]))
+	text, err := read(l.files[number-1])
 	if err != nil {
 		return "", fmt.Errorf("document %d cannot be read: %w", number, err)
 	}
@@ -158,8 +212,8 @@ func (l *Library) Read(number int) (string, error) {
 	return text, nil
 }
 
-func read(path string) (string, error) {
-	f, err := os.Open(path) //nolint:gosec // the scenario says where its documents are
+func read(file string) (string, error) {
+	f, err := os.Open(file) //nolint:gosec // the scenario says where its documents are
 	if err != nil {
 		return "", err
 	}
@@ -170,7 +224,7 @@ func read(path string) (string, error) {
 	}
 	text := strings.TrimSpace(strings.ToValidUTF8(string(data), ""))
 	if text == "" {
-		return "", fmt.Errorf("%s is empty", path)
+		return "", fmt.Errorf("%s is empty", file)
 	}
 	return text, nil
 }

@@ -146,3 +146,21 @@ func TestDocumentsAreReadWhenNeededAndKept(t *testing.T) {
 		t.Errorf("the oldest of 300 documents is still in memory: %v", err)
 	}
 }
+
+func TestDocumentsOfSeveralFoldersAreCountedOn(t *testing.T) {
+	folders := [][]string{{"b/10.txt", "b/2.txt", "b/README.md"}, {"a/1.txt", "a/2.txt"}}
+	for count, want := range map[int]string{
+		4: "b/2.txt b/10.txt a/1.txt a/2.txt",
+		3: "b/2.txt b/10.txt a/1.txt",
+		5: "the library has 4 of its 5 documents, in 2 folders: a document is a file such as 1.txt",
+	} {
+		files, err := documents.Choose("the library", folders, count)
+		got := strings.Join(files, " ")
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%d documents: %s, want %s", count, got, want)
+		}
+	}
+}

@@ -136,7 +136,7 @@ func TestACostLimitWantsPricesAndBounds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = worker.New(worker.Options{Scenario: s, RunID: "run-1", Folder: t.TempDir(), Workers: 1, Log: zap.NewNop()})
+			_, err = worker.New(t.Context(), worker.Options{Scenario: s, RunID: "run-1", Folder: t.TempDir(), Workers: 1, Log: zap.NewNop()})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}

@@ -190,7 +190,7 @@ func TestTestScenariosThatCannotBeRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := worker.New(worker.Options{Scenario: s, RunID: "r", Workers: 1}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := worker.New(t.Context(), worker.Options{Scenario: s, RunID: "r", Workers: 1}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", spec, err, want)
 		}
 	}

@@ -35,7 +35,7 @@ spec:
 	const workers = 3
 	general, own := 0.0, 0.0
 	for w := range workers {
-		j, err := translate(Options{Scenario: s, RunID: "run-1", Worker: w, Workers: workers}, func(_, _ string) {})
+		j, err := translate(t.Context(), Options{Scenario: s, RunID: "run-1", Worker: w, Workers: workers}, func(_, _ string) {})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,13 +1,21 @@
 package worker
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/blob"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/documents"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -21,15 +29,20 @@ const longType = "long"
 
 // traffic makes the sources of questions of a scenario.
 type traffic struct {
+	ctx       context.Context // of the preparation
+	cache     string          // where documents from buckets are kept
 	spec      *config.Spec
 	templates []questions.Template
 	warn      func(topic, text string) // says something once a topic
 	libraries map[string]questions.Texts
 }
 
-func newTraffic(spec *config.Spec, warn func(topic, text string)) *traffic {
-	t := &traffic{spec: spec, warn: warn, libraries: map[string]questions.Texts{}}
-	for _, q := range spec.Advanced.QuestionTemplates {
+func newTraffic(ctx context.Context, o Options, warn func(topic, text string)) *traffic {
+	t := &traffic{
+		ctx: ctx, cache: filepath.Join(cmp.Or(o.Cache, o.Folder), "documents"),
+		spec: &o.Scenario.Spec, warn: warn, libraries: map[string]questions.Texts{},
+	}
+	for _, q := range t.spec.Advanced.QuestionTemplates {
 		t.templates = append(t.templates, questions.Template{Name: q.Name, Text: q.Template, Variables: q.Variables, Complex: q.Complex})
 	}
 	return t
@@ -88,7 +101,11 @@ func (t *traffic) source(c *config.TestType, general questions.Source) (question
 		library = t.spec.DocumentLibrary
 	}
 	if library.Enabled {
-		source = questions.About(t.texts(&library), own)
+		texts, err := t.texts(&library)
+		if err != nil {
+			return nil, fmt.Errorf("the test type %s: %w", c.Name, err)
+		}
+		source = questions.About(texts, own)
 	} else if c.Name == longType {
 		source = questions.About(questions.Generated{}, own)
 	}
@@ -104,18 +121,24 @@ func (t *traffic) source(c *config.TestType, general questions.Source) (question
 	return source, nil
 }
 
-// texts opens a document library, or replaces one that cannot be used by
-// generated texts, which it says once.
-func (t *traffic) texts(l *config.DocumentLibrary) questions.Texts {
-	name := fmt.Sprint(l.Storage.Type, " ", l.Storage.Bucket, " ", l.Storage.Folder, " ", l.DocumentCount, " ", l.SelectionStrategy)
+// texts opens a document library, or replaces one that is not there by
+// generated texts, which it says once. The error is that of a bucket that
+// refuses, or has not what it should.
+func (t *traffic) texts(l *config.DocumentLibrary) (questions.Texts, error) {
+	name := fmt.Sprint(l.Storage.Type, " ", l.Storage.Endpoint, " ", l.Storage.Bucket, " ", l.Storage.Folder, " ",
+		l.DocumentPaths, " ", l.DocumentCount, " ", l.SelectionStrategy)
 	if open := t.libraries[name]; open != nil {
-		return open
+		return open, nil
+	}
+	var open *documents.Library
+	var err error
+	if l.Storage.Type == "file" {
+		open, err = documents.Open(l.Storage.Folder, l.DocumentCount, documents.Selection(l.SelectionStrategy))
+	} else if open, err = t.fromBucket(l, name); err != nil && !errors.Is(err, blob.ErrAway) {
+		return nil, err
 	}
 	texts := questions.Texts(questions.Generated{})
-	if l.Storage.Type != "file" {
-		t.warn(name, fmt.Sprintf("the document library in the bucket %s is not read, since libraries in buckets are not supported: "+
-			"long questions are about generated texts instead", l.Storage.Bucket))
-	} else if open, err := documents.Open(l.Storage.Folder, l.DocumentCount, documents.Selection(l.SelectionStrategy)); err != nil {
+	if err != nil {
 		t.warn(name, err.Error()+": long questions are about generated texts instead")
 	} else {
 		texts = &library{documents: open, failed: func(err error) {
@@ -123,7 +146,41 @@ func (t *traffic) texts(l *config.DocumentLibrary) questions.Texts {
 		}}
 	}
 	t.libraries[name] = texts
-	return texts
+	return texts, nil
+}
+
+// fromBucket opens a document library in a bucket, or what the cache has of it
+// if the bucket is away, which it says.
+func (t *traffic) fromBucket(l *config.DocumentLibrary, name string) (*documents.Library, error) {
+	bucket, err := blob.Open(blob.Location{
+		Endpoint: l.Storage.Endpoint, Bucket: l.Storage.Bucket, AccessKey: l.Storage.AccessKey, SecretKey: l.Storage.SecretKey,
+	}.Or(os.LookupEnv))
+	if err != nil {
+		return nil, err
+	}
+	folders := []string{l.Storage.Folder}
+	if len(l.DocumentPaths) > 0 {
+		folders = slices.Clone(l.DocumentPaths)
+		for i := range folders {
+			folders[i] = path.Join(l.Storage.Folder, folders[i])
+		}
+	}
+	for i, folder := range folders {
+		if folder = strings.Trim(folder, "/"); folder != "" {
+			folder += "/"
+		}
+		folders[i] = folder
+	}
+	files, stale, err := blob.Cache{Folder: t.cache}.Fetch(t.ctx, bucket, folders, func(keys [][]string) ([]string, error) {
+		return documents.Choose(strings.TrimSuffix("the document library "+strings.Join(folders, " and "), " ")+" in "+bucket.String(), keys, l.DocumentCount)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if stale != nil {
+		t.warn(name+" is stale", stale.Error()+": the documents are those of the cache, from when the bucket was last there")
+	}
+	return documents.New(files, documents.Selection(l.SelectionStrategy))
 }
 
 // library is a document library with generated texts to fall back on.

@@ -237,7 +237,7 @@ func TestLibrariesThatCannotBeReadAreReplacedOnce(t *testing.T) {
 	for name, spec := range map[string]string{
 		"no folder": fmt.Sprintf(reading, filepath.Join(t.TempDir(), "none"), 3),
 		"too few":   fmt.Sprintf(reading, manuals(t), 4),
-		"a bucket":  strings.ReplaceAll(fmt.Sprintf(reading, "x", 3), "type: file, folder", "bucket: b, folder"),
+		"a bucket":  strings.ReplaceAll(fmt.Sprintf(reading, "x", 3), "type: file, folder", `endpoint: "http://127.0.0.1:1", bucket: docs, folder`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, labels := runLabelled(t, targets(p)+spec)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,7 +79,7 @@ type open struct {
 
 // translate is the one place where the scenario's words become ours. warn
 // takes remarks, during the run as well; those on one topic are made once.
-func translate(o Options, warn func(topic, text string)) (job, error) {
+func translate(ctx context.Context, o Options, warn func(topic, text string)) (job, error) {
 	spec := &o.Scenario.Spec
 	if spec.Seed == nil {
 		return job{}, errors.New("the run has no seed")
@@ -102,7 +103,7 @@ func translate(o Options, warn func(topic, text string)) (job, error) {
 	j.judgement(spec)
 	j.harm(spec.Advanced.Chaos)
 	var err error
-	if j.script, err = script(o, len(j.phases) == 0, newTraffic(spec, warn)); err != nil {
+	if j.script, err = script(o, len(j.phases) == 0, newTraffic(ctx, o, warn)); err != nil {
 		return job{}, err
 	}
 	return j, j.affordable()

@@ -46,6 +46,9 @@ type Options struct {
 	RunID          string
 	// Folder gets the ledger of what was created.
 	Folder string
+	// Cache is where documents from buckets are kept for the next run; empty
+	// means Folder.
+	Cache string
 	// Worker is this worker's index of Workers.
 	Worker, Workers int
 	// Embedded says that the target is the platform inside this process.
@@ -76,12 +79,12 @@ type Worker struct {
 	findings []export.Finding
 }
 
-// New prepares a run. It makes no call and writes no file; its error is about
-// the scenario or the files it names.
-func New(o Options) (*Worker, error) {
+// New prepares a run, for which it may have to fetch documents. It makes no call
+// to the platform; its error is about the scenario or what it names.
+func New(ctx context.Context, o Options) (*Worker, error) {
 	w := &Worker{Options: o, stage: "starting", said: map[string]bool{}}
 	var err error
-	if w.job, err = translate(o, w.warnOnce); err != nil {
+	if w.job, err = translate(ctx, o, w.warnOnce); err != nil {
 		return nil, err
 	}
 	w.collector = stats.NewCollector(w.job.objective)

@@ -77,7 +77,7 @@ func prepare(t *testing.T, spec string, change ...func(*worker.Options)) *worker
 	for _, f := range change {
 		f(&o)
 	}
-	w, err := worker.New(o)
+	w, err := worker.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

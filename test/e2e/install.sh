@@ -1,6 +1,16 @@
 #!/usr/bin/env bash
 # Installs the real parts that the end-to-end tests talk to. Debian, root.
 set -euo pipefail
+
+# An S3 server, beside other things that can be made again.
+version=v1.8.0
+bin="${XDG_CACHE_HOME:-$HOME/.cache}/loadtest-e2e"
+if [ ! -x "$bin/versitygw-$version" ]; then
+  GOBIN="$bin" GOFLAGS= go install "github.com/versity/versitygw/cmd/versitygw@$version"
+  mv "$bin/versitygw" "$bin/versitygw-$version"
+fi
+ln -sf "versitygw-$version" "$bin/versitygw"
+
 missing=()
 have() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 have chromium chromium

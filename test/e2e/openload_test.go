@@ -61,7 +61,7 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := worker.New(worker.Options{Scenario: s, RunID: "run-1", Folder: t.TempDir(), Workers: 1, Log: zap.NewNop()})
+	w, err := worker.New(t.Context(), worker.Options{Scenario: s, RunID: "run-1", Folder: t.TempDir(), Workers: 1, Log: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
