@@ -640,7 +640,7 @@ spec:
 func TestUnsupported(t *testing.T) {
 	none := parse(t, `
 spec:
-  organizations: {distribution: even}
+  organizations: {distribution: random}
   modelTargeting: {enabled: false}
   loadPattern: {type: ramp-up, arrival: {model: closed}, phases: [{duration: 1s}]}
   testTypes: [{name: manuals, documentLibrary: {enabled: true}}]
@@ -654,7 +654,6 @@ spec:
 	}
 	document := strings.Replace(head, "{name: test}", "{name: test, namespace: somewhere}", 1) + `
 spec:
-  organizations: {distribution: random}
   users: {apiKeys: {rateLimit: {requestsPerSecond: 3}}}
   workers: {replicas: 2}
   targets: {budgetServiceUrl: http://b}

@@ -82,7 +82,7 @@ const (
 // Organizations are the tenants of a run.
 type Organizations struct {
 	Count          int               `yaml:"count" default:"1" min:"1" max:"10000" doc:"How many."`
-	Distribution   Distribution      `yaml:"distribution" default:"even" enum:"even|weighted|random" doc:"How they spread over the workers."`
+	Distribution   Distribution      `yaml:"distribution" default:"even" enum:"even|weighted|random" doc:"How they spread over the workers: in turn; the largest first, each to whom has the fewest users; or in turn in an order drawn from the seed. One worker has them all."`
 	NamingPattern  string            `yaml:"namingPattern" default:"loadtest-org-{index}" doc:"Their names: {index} counts from 1; {timestamp}, {random} and {run} are replaced too."`
 	Budget         Budget            `yaml:"budget" doc:"What each of them may spend, as told to the platform."`
 	RateLimit      *RateLimit        `yaml:"rateLimit" doc:"The rate limit of each, where the platform lets one set it."`

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,17 @@ const (
 	Random   Distribution = "random"   // any number between min and max, equally likely
 	Gaussian Distribution = "gaussian" // around the middle, σ = (max−min)/6, kept within min and max
 	Uniform  Distribution = "uniform"  // every organization the mean of min and max
+)
+
+// Spread says which worker runs an organization.
+type Spread string
+
+// The ways to spread organizations over workers. Under each of them, nobody
+// has two while another has none.
+const (
+	Even     Spread = "even"     // in turn: 1 to the first, 2 to the second …
+	Shuffled Spread = "random"   // in turn, in an order that is drawn from the seed
+	Weighted Spread = "weighted" // the largest first, each to whom has the fewest users by then
 )
 
 // Budget is what an organization may spend. Zero fields are not set.
@@ -58,6 +70,7 @@ type Spec struct {
 	Users     Users
 	UserName  string // pattern: {org} (index of the org), {index}, {timestamp}, {random}, {run}
 	Workers   int    // at least 1
+	Spread    Spread // over the workers; empty is Even
 }
 
 // Org is one planned organization.
@@ -83,7 +96,7 @@ func Make(s Spec) []Org {
 	next := 0
 	for i := 1; i <= s.Orgs; i++ {
 		rng := rand.New(rand.NewPCG(s.Seed, uint64(i)))
-		org := Org{Index: i, Budget: s.Budget, Worker: (i - 1) % max(1, s.Workers)}
+		org := Org{Index: i, Budget: s.Budget}
 		users := s.Users
 		for _, o := range s.Overrides {
 			if o.Index != i {
@@ -116,7 +129,40 @@ func Make(s Spec) []Org {
 		}
 		orgs = append(orgs, org)
 	}
+	spread(orgs, s)
 	return orgs
+}
+
+// spread decides who runs each organization.
+func spread(orgs []Org, s Spec) {
+	workers := max(1, s.Workers)
+	order := make([]int, len(orgs)) // in which they are given out
+	for i := range order {
+		order[i] = i
+	}
+	switch s.Spread {
+	case Shuffled:
+		// 0 is the index of no organization.
+		rand.New(rand.NewPCG(s.Seed, 0)).Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	case Weighted:
+		slices.SortStableFunc(order, func(a, b int) int { return len(orgs[b].Users) - len(orgs[a].Users) })
+	case Even:
+	}
+	type load struct{ users, orgs int }
+	has := make([]load, workers)
+	for n, i := range order {
+		w := n % workers
+		if s.Spread == Weighted {
+			w = 0
+			for other := range has {
+				if cmp.Or(has[other].users-has[w].users, has[other].orgs-has[w].orgs) < 0 {
+					w = other
+				}
+			}
+		}
+		orgs[i].Worker = w
+		has[w] = load{has[w].users + len(orgs[i].Users), has[w].orgs + 1}
+	}
 }
 
 // maxSlug is the length of a DNS label, which platforms make of a slug.

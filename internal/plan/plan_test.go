@@ -3,6 +3,7 @@ package plan
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,7 @@ func TestPlanLaws(t *testing.T) {
 		s.Seed = rapid.Uint64().Draw(t, "seed")
 		s.Orgs = rapid.IntRange(0, 40).Draw(t, "orgs")
 		s.Workers = rapid.IntRange(1, 7).Draw(t, "workers")
+		s.Spread = rapid.SampledFrom([]Spread{"", Even, Shuffled, Weighted}).Draw(t, "spread")
 		s.Users.Min = rapid.IntRange(0, 20).Draw(t, "min")
 		s.Users.Max = s.Users.Min + rapid.IntRange(0, 20).Draw(t, "span")
 		s.Users.Distribution = rapid.SampledFrom([]Distribution{Random, Gaussian, Uniform}).Draw(t, "distribution")
@@ -110,14 +112,64 @@ func TestPlanLaws(t *testing.T) {
 				next++
 			}
 		}
-		covered := 0
+		covered, fewest, most := 0, s.Orgs, 0
+		users, largest := make([]int, s.Workers), 0
 		for w := range s.Workers {
-			covered += len(ForWorker(orgs, w))
+			mine := ForWorker(orgs, w)
+			covered, fewest, most = covered+len(mine), min(fewest, len(mine)), max(most, len(mine))
+			for _, o := range mine {
+				users[w] += len(o.Users)
+				largest = max(largest, len(o.Users))
+			}
 		}
-		if covered != s.Orgs {
+		switch {
+		case covered != s.Orgs:
 			t.Fatalf("the workers run %d orgs of %d", covered, s.Orgs)
+		case fewest == 0 && most > 1:
+			t.Fatalf("a worker has none while another has %d", most)
+		case s.Spread != Weighted && most > fewest+1:
+			t.Fatalf("the workers have %d to %d orgs each", fewest, most)
+		case s.Spread == Weighted && slices.Max(users)-slices.Min(users) > largest:
+			t.Fatalf("the workers have %v users, though the largest org has %d", users, largest)
 		}
 	})
+}
+
+func TestSpreadOverWorkers(t *testing.T) {
+	s := spec()
+	s.Orgs, s.Workers = 6, 3
+	for i, users := range []int{1, 9, 2, 3, 8, 7} {
+		s.Overrides = append(s.Overrides, Override{Index: i + 1, Users: &Users{Min: users, Max: users}})
+	}
+	for spread, want := range map[Spread][]int{
+		Even:     {0, 1, 2, 0, 1, 2},
+		Weighted: {0, 0, 1, 2, 1, 2}, // 9, 8 and 7; then 3 to the 7, 2 to the 8 and 1 to the 9
+	} {
+		s.Spread = spread
+		var got []int
+		for _, o := range Make(s) {
+			got = append(got, o.Worker)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", spread, diff)
+		}
+	}
+	// Drawn from the seed: each org is with each worker equally often.
+	const seeds = 3000
+	var seen [6][3]int
+	s.Spread, s.Users, s.Overrides = Shuffled, Users{}, nil
+	for s.Seed = range uint64(seeds) {
+		for i, o := range Make(s) {
+			seen[i][o.Worker]++
+		}
+	}
+	for i, workers := range seen {
+		for w, n := range workers {
+			if n < seeds/3-150 || n > seeds/3+150 {
+				t.Errorf("org %d was with worker %d in %d of %d seeds", i+1, w, n, seeds)
+			}
+		}
+	}
 }
 
 func TestSharesSumToTheWhole(t *testing.T) {

@@ -227,7 +227,7 @@ func (j *job) tenants(o Options) (err error) {
 		j.rateLimit = platform.RateLimit{RequestsPerSecond: r.RequestsPerSecond, Burst: r.Burst}
 	}
 	j.plan = plan.Spec{
-		RunID: o.RunID, Seed: j.seed, Started: time.Now(), Workers: o.Workers,
+		RunID: o.RunID, Seed: j.seed, Started: time.Now(), Workers: o.Workers, Spread: plan.Spread(spec.Organizations.Distribution),
 		Orgs: spec.Organizations.Count, OrgName: spec.Organizations.NamingPattern, Budget: budget(spec.Organizations.Budget),
 		Users: users(spec.Users.PerOrg), UserName: spec.Users.NamingPattern,
 	}
