@@ -219,7 +219,7 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := worker.New(worker.Options{Scenario: s, RunID: "r", Workers: 1}); err == nil || !strings.Contains(err.Error(), "there is no price for the model secret-sauce") {
+	if _, err := worker.New(t.Context(), worker.Options{Scenario: s, RunID: "r", Workers: 1}); err == nil || !strings.Contains(err.Error(), "there is no price for the model secret-sauce") {
 		t.Errorf("without a price: %v", err)
 	}
 }

@@ -132,7 +132,7 @@ spec:
 		if parseErr != nil {
 			t.Fatal(parseErr)
 		}
-		w, newErr := New(Options{Scenario: s, RunID: "run-1", Folder: t.TempDir(), Workers: 1, Log: zap.NewNop()})
+		w, newErr := New(t.Context(), Options{Scenario: s, RunID: "run-1", Folder: t.TempDir(), Workers: 1, Log: zap.NewNop()})
 		if newErr != nil {
 			t.Fatal(newErr)
 		}
