@@ -455,6 +455,12 @@ func (n *NoisyNeighbour) check(c check) {
 	}
 }
 
+func (k *KeyLifecycle) check(c check) {
+	if k.Watch <= k.Within {
+		c.fault("watch within", "", "%s.watch is %s, which must be longer than within, %s: what is accepted later is what is looked for", c.path, formatDuration(k.Watch), formatDuration(k.Within))
+	}
+}
+
 func (m *ScenarioMix) check(c check) {
 	c.weights("scenarios", weightsOf(m.Scenarios, func(s ScenarioWeight) float64 { return s.Weight }))
 }
@@ -642,6 +648,9 @@ func (s *Spec) check(c check) {
 				c.warn("%s: %s has no effect with targets.credentials: each key is a user", c.d.src.name, join(c.path, field))
 			}
 		}
+	}
+	if s.Targets.Credentials != nil && s.KeyLifecycle.Revoke+s.KeyLifecycle.Suspend > 0 {
+		c.fault("keyLifecycle targets.credentials", "", "%s.keyLifecycle: keys that were given are not ours to withdraw: it wants targets.userOrgUrl", c.path)
 	}
 	if s.LoadPattern.Arrival.Model == Open {
 		for _, field := range []string{"userBehavior.thinkTimeSeconds", "userBehavior.questionsPerSession", "userBehavior.sessionDuration", "looping"} {

@@ -52,6 +52,7 @@ type Spec struct {
 	DocumentLibrary DocumentLibrary  `yaml:"documentLibrary" doc:"Documents that the questions of the test type long are about."`
 	CacheSalt       CacheSalt        `yaml:"cacheSalt" doc:"Keeps tenants apart in the prefix cache: sent as the body field cache_salt."`
 	Isolation       Isolation        `yaml:"isolation" doc:"Tests of whether the platform keeps tenants apart, made before the load. An extension of ours."`
+	KeyLifecycle    KeyLifecycle     `yaml:"keyLifecycle" doc:"Keys that are withdrawn while the load runs, to see whether they stop working. An extension of ours."`
 	ScenarioMix     ScenarioMix      `yaml:"scenarioMix" doc:"TestScenario documents and their shares. Beside testTypes, each of the two has half of the requests."`
 	Workers         Workers          `yaml:"workers" doc:"The processes that the load is spread over."`
 	Targets         Targets          `yaml:"targets" doc:"The platform under test. Left out, an embedded, simulated one."`
@@ -403,6 +404,17 @@ type NoisyNeighbour struct {
 	RequestsPerSecond float64       `yaml:"requestsPerSecond" default:"10" above:"0" max:"10000" doc:"What all others together send, all the time, evenly spaced."`
 	Window            time.Duration `yaml:"window" default:"5s" above:"0" doc:"How long the aggressor is loud, or quiet, at a stretch: 12 times each; the first quarter is not counted."`
 	Tolerance         float64       `yaml:"tolerance" unit:"ratio" default:"0.2" doc:"How much longer the others may wait, in the 95th percentile of TTFT; never less than 50ms."`
+}
+
+// KeyLifecycle is keys that are withdrawn while the load runs. Each is the key
+// of a user who is made for that and takes no part in the load.
+type KeyLifecycle struct {
+	Revoke  int           `yaml:"revoke" min:"0" max:"1000" doc:"How many keys are revoked."`
+	Suspend int           `yaml:"suspend" min:"0" max:"1000" doc:"How many users with a key are suspended."`
+	At      time.Duration `yaml:"at" unit:"s" default:"1s" doc:"When the first is withdrawn, from the start of the load."`
+	Every   time.Duration `yaml:"every" unit:"s" default:"1s" doc:"The time from one to the next; revocations and suspensions take turns."`
+	Within  time.Duration `yaml:"within" unit:"s" default:"5s" above:"0" doc:"How soon a key must have stopped working: one that is accepted later fails the run."`
+	Watch   time.Duration `yaml:"watch" unit:"s" default:"90s" above:"0" doc:"How long a key that goes on working is tried, if the load lasts as long."`
 }
 
 // ScenarioMix is which TestScenarios are run.

@@ -30,6 +30,9 @@ type Bundle struct {
 	Throttled []Throttle `json:"throttled,omitempty"`
 	// Isolation says whether tenants are kept apart, a verdict for each test made.
 	Isolation []Isolation `json:"isolation,omitempty"`
+	// KeyLifecycle says whether keys that were withdrawn under load stopped
+	// working, a verdict for each way of withdrawing them.
+	KeyLifecycle []KeyLifecycle `json:"keyLifecycle,omitempty"`
 	// Chaos is what this tool broke on purpose; nil if nothing.
 	Chaos *Chaos `json:"chaos,omitempty"`
 	// Bootstrap is nil when the users brought their own keys.
@@ -255,6 +258,49 @@ type SaltProbe struct {
 	// TTFT counts from sending; to the complete answer if there are no streams.
 	TTFT         time.Duration `json:"ttftNs"`
 	CachedTokens *int          `json:"cachedTokens,omitempty"` // nil if the platform did not say
+}
+
+// The actions that withdraw keys.
+const (
+	Revoke  = "revoke"  // the key
+	Suspend = "suspend" // its user
+)
+
+// KeyLifecycle is the verdict on one way of withdrawing keys, and its evidence.
+type KeyLifecycle struct {
+	Action  string `json:"action"`  // revoke or suspend
+	Verdict string `json:"verdict"` // outlived, in time or undecided
+	Reason  string `json:"reason"`
+	// Within is how soon a key had to stop working.
+	Within time.Duration `json:"withinNs"`
+	// Late keys were accepted later than that, Endless ones of them until nobody
+	// tried any more.
+	Late    int `json:"late"`
+	Endless int `json:"endless"`
+	// Median and Max are of the times until keys stopped working; nil if they lie
+	// among those that did not.
+	Median *time.Duration `json:"medianNs,omitempty"`
+	Max    *time.Duration `json:"maxNs,omitempty"`
+	Keys   []WithdrawnKey `json:"keys,omitempty"`
+}
+
+// WithdrawnKey is what became of one key. LastAccepted, FirstRefused, Effective
+// and Watched count from Withdrawn to the moment at which a request was sent.
+type WithdrawnKey struct {
+	Org  string `json:"org"`
+	User string `json:"user"`
+	// Withdrawn is when the platform had confirmed, from the start of the load,
+	// and Took what that took.
+	Withdrawn    time.Duration  `json:"withdrawnNs"`
+	Took         time.Duration  `json:"tookNs"`
+	Accepted     int            `json:"accepted"` // after Withdrawn
+	Refused      int            `json:"refused"`
+	LastAccepted *time.Duration `json:"lastAcceptedNs,omitempty"` // nil if none was
+	FirstRefused *time.Duration `json:"firstRefusedNs,omitempty"` // nil if none was
+	// Effective is the first refusal after which nothing was accepted; nil if
+	// the key still worked in the end.
+	Effective *time.Duration `json:"effectiveNs,omitempty"`
+	Watched   time.Duration  `json:"watchedNs"`
 }
 
 // Chaos is what this tool broke on purpose, and how the tenants got over it.

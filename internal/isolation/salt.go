@@ -1,4 +1,5 @@
-// Package isolation judges whether a platform keeps its tenants apart.
+// Package isolation judges whether a platform keeps its tenants apart, and
+// those out whose keys were withdrawn.
 //
 // It is pure: what was observed in, a verdict with its evidence out. It is
 // made so that a sound platform is not accused: whoever is to be found guilty

@@ -139,7 +139,7 @@ func neverArrived(err error) bool {
 func answer(c *simulator.Call, err error) Answer {
 	var perr *platform.Error
 	switch {
-	case c.Exchange.Injected:
+	case c.Exchange.Injected, c.Aside != record.None:
 		return Ignored
 	case err == nil:
 		return Fine

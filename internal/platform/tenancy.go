@@ -448,6 +448,12 @@ func (t *Tenancy) RemoveKey(ctx context.Context, org OrgRef, user UserRef, keyID
 	return removal(by, err)
 }
 
+// SuspendUser suspends a user, whose keys should stop working with that.
+func (t *Tenancy) SuspendUser(ctx context.Context, org OrgRef, user UserRef) error {
+	_, err := t.patchUser(ctx, org, user, "status", "suspended")
+	return err
+}
+
 // RemoveUser deletes a user or, where that is impossible, suspends it. A
 // suspended user's keys go on working: remove them first.
 func (t *Tenancy) RemoveUser(ctx context.Context, org OrgRef, user UserRef) (Removal, error) {

@@ -42,6 +42,9 @@ type Options struct {
 	Faults    Faults
 	// HashCost is what hashing a password takes under the quirk slow-invites; 0: 60 ms.
 	HashCost time.Duration
+	// KeyMemory is for how long a good key is not looked up again under the
+	// quirk key-cache; 0: 60 s, as the real router has it.
+	KeyMemory time.Duration
 
 	Truth     io.Writer // receives the ground truth as lines of JSON; nil: nobody
 	KeepTruth int       // number of last entries that Truth returns
@@ -59,6 +62,7 @@ type Platform struct {
 	quirks        Quirks
 	defects       Defects
 	hashCost      time.Duration
+	keyMemory     time.Duration
 	cost          func(string, platform.Usage) (int64, bool)
 
 	dir      atomic.Pointer[directory]
@@ -117,11 +121,14 @@ func New(o Options) (*Platform, error) {
 	if o.HashCost <= 0 {
 		o.HashCost = 60 * time.Millisecond
 	}
+	if o.KeyMemory <= 0 {
+		o.KeyMemory = time.Minute
+	}
 	prices := platform.Prices{}
 	p := &Platform{
 		seed: o.Seed, started: time.Now(),
 		adminKey: o.AdminKey, adminEmail: strings.ToLower(o.AdminEmail), adminPassword: o.AdminPassword,
-		rateLimit: o.RateLimit, quirks: o.Quirks, defects: o.Defects, hashCost: o.HashCost, cost: o.Cost,
+		rateLimit: o.RateLimit, quirks: o.Quirks, defects: o.Defects, hashCost: o.HashCost, keyMemory: o.KeyMemory, cost: o.Cost,
 		backends: map[string]*backend{},
 		hashing:  make(chan struct{}, 1),
 		ring:     ring{size: o.KeepTruth},

@@ -26,9 +26,6 @@ const (
 
 var endpointNames = [...]string{chat: "chat", completions: "completions", embeddings: "embeddings", inference: "inference"}
 
-// keyMemory is how long the real router does not look a good key up again.
-const keyMemory = 60 * time.Second
-
 const (
 	maxBody      = 16 << 20
 	maxSmallBody = 65_535 // of the quirk small-bodies
@@ -258,7 +255,7 @@ func (p *Platform) lookUp(f fingerprint, now time.Time) (k *apiKey, status int, 
 		}
 		return nil, status, why
 	}
-	if cold := k.goodUntil.Swap(offset+int64(keyMemory)) == 0; cold && p.quirks.ColdKeyCrash {
+	if cold := k.goodUntil.Swap(offset+int64(p.keyMemory)) == 0; cold && p.quirks.ColdKeyCrash {
 		p.cold.seen(now)
 	}
 	return k, 0, ""

@@ -60,6 +60,10 @@ const (
 	// ChaosInjected marks requests that this tool harmed on purpose, however they
 	// ended. They say nothing about the platform and are counted apart.
 	ChaosInjected Kind = "chaos_injected"
+	// KeyTest marks requests made with a key that was, or was to be, withdrawn to
+	// see what becomes of it, however they ended. They are no load, and are
+	// counted apart likewise.
+	KeyTest Kind = "key_lifecycle"
 )
 
 // Record is one request as this client saw it.
@@ -156,8 +160,9 @@ type Value struct {
 	Value float64
 }
 
-// Injected reports whether this tool harmed the request on purpose.
-func (r *Record) Injected() bool { return r.Kind == ChaosInjected }
+// Injected reports whether this tool harmed the request on purpose, or made it
+// with a key that it withdrew.
+func (r *Record) Injected() bool { return r.Kind == ChaosInjected || r.Kind == KeyTest }
 
 // E2E is the time from the scheduled moment to the complete answer. Under
 // closed load a request is scheduled when its user wants to ask.

@@ -55,6 +55,8 @@ type page struct {
 
 	Isolation      []table // none: nothing was tested
 	IsolationWords []string
+	Keys           table // without an ID: none were withdrawn
+	KeyWords       []string
 
 	Orgs                         table
 	CostLede                     string
@@ -109,6 +111,9 @@ func newPage(b *export.Bundle) *page {
 		Nav: []link{{"time", "Over time"}, {"latency", "Latency"}, {"errors", "Errors"}, {"orgs", "Organizations"},
 			{"cost", "Cost"}, {"slices", "Models"}, {"users", "Users"}, {"run", "The run"}},
 	}
+	if len(b.KeyLifecycle) > 0 {
+		p.Nav = slices.Insert(p.Nav, 3, link{"keys", "Keys"})
+	}
 	if len(b.Isolation) > 0 {
 		p.Nav = slices.Insert(p.Nav, 3, link{"isolation", "Isolation"})
 	}
@@ -125,6 +130,7 @@ func newPage(b *export.Bundle) *page {
 	p.addErrors(all, at)
 	p.addChaos(b.Chaos)
 	p.addIsolation(b.Isolation)
+	p.addKeys(b.KeyLifecycle)
 	p.addOrgs(b, s)
 	p.addCost(b, s, all)
 	p.addSlices(b, s)

@@ -62,6 +62,7 @@ func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
 	t.checks()
 	t.errors()
 	t.isolation()
+	t.keys()
 	t.chaos()
 	t.notes("Findings about the platform", t.findings())
 	t.notes("Warnings", b.Warnings)

@@ -64,6 +64,10 @@ type Call struct {
 	// Measured as they are.
 	PhaseAt func(offset time.Duration) (name string, measured bool)
 
+	// Aside, unless it is empty, is the kind of all records of the call, however
+	// it ends: it is no load, and is counted apart.
+	Aside record.Kind
+
 	// Judge looks at each answer before it is recorded: at what came, and how
 	// long it took. Its error takes the place of err. Nil judges nothing.
 	Judge func(x *platform.Exchange, took time.Duration, err error) ([]record.Check, []record.Value, error)

@@ -81,8 +81,11 @@ func (r *Recorder) fill(rec *record.Record, c *Call, err error) {
 	if err != nil {
 		explain(rec, err)
 	}
-	if ex.Injected {
+	switch {
+	case ex.Injected:
 		rec.Kind = record.ChaosInjected
+	case c.Aside != record.None:
+		rec.Kind = c.Aside
 	}
 }
 

@@ -18,8 +18,9 @@ type Totals struct {
 	// Retried are those that were a further attempt at a request that was
 	// refused or failed before.
 	Retried uint64 `json:"retried"`
-	// Injected are requests that this tool harmed on purpose: in none of the
-	// counts above, but in tokens, bytes and cost, as far as those are known.
+	// Injected are requests that this tool harmed on purpose, or made with keys
+	// that it withdrew: in none of the counts above, but in tokens, bytes and
+	// cost, as far as those are known.
 	Injected uint64 `json:"injected,omitempty"`
 	// Good are the successes that met every objective of the scenario; goodput
 	// is their number per second. Without objectives every success is good.

@@ -83,8 +83,8 @@ type Input struct {
 	Interrupted bool
 	// Broken is why the run could not be carried out; empty if it could.
 	Broken string
-	// Leaks says where tenants were found not to be kept apart, which weighs
-	// more than any threshold.
+	// Leaks says where tenants were found not to be kept apart, or those out whose
+	// keys were withdrawn, which weighs more than any threshold.
 	Leaks []string
 	// Arrivals is how many requests were due under open load, and Dropped how
 	// many of these were never sent. They weaken a verdict and do not make it.

@@ -74,6 +74,9 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	var watching sync.WaitGroup
 	w.guard.Begin()
 	watching.Go(func() { w.watchLimits(watched, fleet) })
+	if w.keys != nil {
+		watching.Go(func() { w.keys.run(watched, client, func(why error) { fleet.Stop(why) }) })
+	}
 	err = fleet.Run(ctx)
 	stopWatching()
 	watching.Wait()
@@ -81,6 +84,9 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	w.describeLoad(b, fleet)
 	w.describeLimits(b, len(users))
 	w.describeChaos(b, harm)
+	if w.keys != nil {
+		w.keys.describe(b)
+	}
 	if breaker != nil { // under open load there is none
 		w.describeBreaker(breaker)
 	}

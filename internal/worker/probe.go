@@ -72,22 +72,11 @@ func (w *Worker) probe(ctx context.Context, who simulator.Identity, to simulator
 		return false, err
 	}
 	defer client.Close()
-	const question = "Answer with one word: are you ready?"
 	stream = stream && to.Generates()
 	call := &simulator.Call{
-		Org: who.Org, User: who.User, UserIndex: who.UserIndex, Phase: PreFlight,
-		Request: platform.Request{Endpoint: to.Endpoint, Model: to.Model, CacheSalt: w.job.script.Salt.For(who), ID: w.RunID + "-pre-flight"},
+		Org: who.Org, User: who.User, UserIndex: who.UserIndex, Phase: PreFlight, Request: smallRequest(to, stream, 16),
 	}
-	switch req := &call.Request; to.Endpoint {
-	case platform.Chat:
-		req.Messages = []platform.Message{{Role: "user", Content: question}}
-		req.Stream, req.MaxTokens = stream, 16
-	case platform.Completions:
-		req.Input, req.Stream, req.MaxTokens = question, stream, 16
-	case platform.Embeddings:
-		req.Input = question
-	case platform.ModelList:
-	}
+	call.Request.CacheSalt, call.Request.ID = w.job.script.Salt.For(who), w.RunID+"-pre-flight"
 	if len(who.Keys) > 0 {
 		call.Request.Key = who.Keys[0]
 	}
@@ -95,4 +84,22 @@ func (w *Worker) probe(ctx context.Context, who simulator.Identity, to simulator
 	stack, _ := w.stack(client, w.collector.BeforeLoad(), nil, nil)
 	err = stack.Ask(ctx, call)
 	return stream && !call.Exchange.Unstreamed, err
+}
+
+// smallRequest is a request that any model understands, and answers with as
+// many tokens at most.
+func smallRequest(to simulator.EndpointModel, stream bool, tokens int) platform.Request {
+	const question = "Answer with one word: are you ready?"
+	req := platform.Request{Endpoint: to.Endpoint, Model: to.Model}
+	switch to.Endpoint {
+	case platform.Chat:
+		req.Messages = []platform.Message{{Role: "user", Content: question}}
+		req.Stream, req.MaxTokens = stream, tokens
+	case platform.Completions:
+		req.Input, req.Stream, req.MaxTokens = question, stream, tokens
+	case platform.Embeddings:
+		req.Input = question
+	case platform.ModelList:
+	}
+	return req
 }

@@ -38,7 +38,8 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 		b.Cleanup = &export.Cleanup{Status: "unneeded"}
 		return &tenants{users: w.job.ownUsers}, nil
 	}
-	orgs := plan.ForWorker(plan.Make(w.job.plan), w.Worker)
+	whole := plan.Make(w.job.plan)
+	orgs := plan.ForWorker(whole, w.Worker)
 	for _, o := range orgs {
 		b.Orgs = append(b.Orgs, export.Org{Index: o.Index, Name: o.Name, Slug: o.Slug, Users: len(o.Users), BudgetMicroUSD: o.Budget.LimitMicroUSD})
 	}
@@ -52,6 +53,9 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 	t := &tenants{ledger: book}
 	if t.release, err = ledger.Claim(book.Path()); err != nil {
 		return t, err
+	}
+	if w.keys = w.newKeyTest(whole, orgs); w.keys != nil {
+		w.keys.ledger = book
 	}
 	w.setStage("creating tenants")
 	made, err := bootstrap.Run(ctx, bootstrap.Options{
@@ -68,6 +72,9 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 	}
 	for _, o := range made.Orgs {
 		for _, u := range o.Users {
+			if w.keys.made(o, u) {
+				continue
+			}
 			t.users = append(t.users, simulator.Identity{Org: o.Name, OrgIndex: o.Index, User: u.Name, UserIndex: u.Index, Keys: u.Keys})
 		}
 	}

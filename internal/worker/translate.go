@@ -321,7 +321,7 @@ func (j *job) load(spec *config.Spec) {
 		}
 		j.special[o.Index] = s
 	}
-	taken := map[string]bool{PreFlight: true, SaltCheck: true, NeighbourCheck: true} // whatever is told by phase goes by its name
+	taken := map[string]bool{PreFlight: true, SaltCheck: true, NeighbourCheck: true, KeyCheck: true} // whatever is told by phase goes by its name
 	for i, p := range spec.LoadPattern.Sequence() {
 		name := p.Name
 		for n := 2; taken[name]; n++ {

@@ -68,6 +68,7 @@ type Worker struct {
 	recovery  *chaos.Recovery
 	tenancy   *platform.Tenancy // nil if the users bring their own keys
 	alarm     *alarm.Clock      // nil before the load
+	keys      *keyTest          // nil if no keys are withdrawn
 
 	mu       sync.Mutex // guards what follows
 	stage    string
@@ -212,6 +213,11 @@ func (w *Worker) conclude(b *export.Bundle) {
 	for _, i := range b.Isolation {
 		if v := isolation.Verdict(i.Verdict); v == isolation.Leak || v == isolation.Harmed {
 			in.Leaks = append(in.Leaks, fmt.Sprintf("%s: %s on %s: %s", i.Kind, strings.ToUpper(i.Verdict), i.Model, i.Reason))
+		}
+	}
+	for _, k := range b.KeyLifecycle {
+		if k.Verdict == string(isolation.Outlived) {
+			in.Leaks = append(in.Leaks, fmt.Sprintf("key lifecycle: keys OUTLIVE %s: %s", outlived[k.Action], k.Reason))
 		}
 	}
 	switch b.Stop.Reason {
