@@ -652,6 +652,12 @@ func (s *Spec) check(c check) {
 	if s.Targets.Credentials != nil && s.KeyLifecycle.Revoke+s.KeyLifecycle.Suspend > 0 {
 		c.fault("keyLifecycle targets.credentials", "", "%s.keyLifecycle: keys that were given are not ours to withdraw: it wants targets.userOrgUrl", c.path)
 	}
+	for i, t := range s.TestTypes {
+		if t.Manages() && s.Targets.Credentials != nil {
+			at := fmt.Sprintf("testTypes[%d].endpoint", i)
+			c.fault(at+" targets.credentials", "", "%s: %s is a call of the User/Org API: it wants targets.userOrgUrl", join(c.path, at), t.Endpoint)
+		}
+	}
 	if s.LoadPattern.Arrival.Model == Open {
 		for _, field := range []string{"userBehavior.thinkTimeSeconds", "userBehavior.questionsPerSession", "userBehavior.sessionDuration", "looping"} {
 			if c.has(field) {

@@ -65,8 +65,8 @@ func (g *Gate) Ask(ctx context.Context, c *simulator.Call) error {
 // bytes bound the prompt; max_tokens bounds the answer. It is unknown for a
 // model without a price, and for an answer without a bound.
 func Worst(prices simulator.Prices, q *platform.Request) (microUSD int64, err error) {
-	if q.Endpoint == platform.ModelList {
-		return 0, nil // nobody charges for a list
+	if !q.Endpoint.Infers() {
+		return 0, nil // nobody charges for it
 	}
 	if q.Endpoint != platform.Embeddings && q.MaxTokens < 1 {
 		return 0, errors.New("it sets no max_tokens")
@@ -109,7 +109,7 @@ func (g *Gate) actual(c *simulator.Call, worst int64, err error) (microUSD int64
 			return cost, true
 		}
 	}
-	if c.Request.Endpoint == platform.ModelList {
+	if !c.Request.Endpoint.Infers() {
 		return 0, true
 	}
 	// An answer that failed a check did arrive, and was charged.

@@ -119,7 +119,7 @@ func Make(s Spec) []Org {
 			})
 		}
 		org.Name = name(s.OrgName, i)
-		org.Slug = orgSlug(org.Name, s.RunID, i)
+		org.Slug = OrgSlug(org.Name, s.RunID, i)
 		count := draw(users, rng)
 		for n := 1; n <= count; n++ {
 			user := User{Index: next, Name: name(s.UserName, n)}
@@ -168,9 +168,10 @@ func spread(orgs []Org, s Spec) {
 // maxSlug is the length of a DNS label, which platforms make of a slug.
 const maxSlug = 63
 
-// orgSlug carries the run's id, so that it is new on a platform that cannot
-// delete; a name that must be cut short is told apart by the org's index.
-func orgSlug(name, run string, index int) string {
+// OrgSlug makes a slug of a name. It carries the run's id, so that it is new on
+// a platform that cannot delete; a name that must be cut short is told apart by
+// the org's index.
+func OrgSlug(name, run string, index int) string {
 	full := slug(name)
 	if !strings.Contains(full, slug(run)) {
 		full = slug(name + "-" + run)

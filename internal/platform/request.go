@@ -6,7 +6,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
 )
 
-// Endpoint names one of the router's inference calls.
+// Endpoint names one of the router's calls, or an operation of the User/Org API.
 type Endpoint string
 
 // The endpoints, as records and metrics name them.
@@ -16,6 +16,37 @@ const (
 	Embeddings  Endpoint = "embeddings"  // POST /v1/embeddings
 	ModelList   Endpoint = "models"      // GET /v1/models; it has no body, no model and no tokens
 )
+
+// The operations of the User/Org API that can be load; a [Tenancy] does them.
+// Where the platform needs several calls for one, it is all of them.
+const (
+	CreateOrg   Endpoint = "org-create"
+	ReadOrg     Endpoint = "org-read"
+	PatchOrg    Endpoint = "org-patch"
+	ListOrgs    Endpoint = "org-list"
+	InviteUser  Endpoint = "user-invite"
+	SuspendUser Endpoint = "user-suspend"
+	IssueKey    Endpoint = "key-issue"
+	RotateKey   Endpoint = "key-rotate"
+	RevokeKey   Endpoint = "key-revoke"
+)
+
+// Manages reports whether the endpoint is an operation of the User/Org API.
+func (e Endpoint) Manages() bool {
+	switch e {
+	case CreateOrg, ReadOrg, PatchOrg, ListOrgs, InviteUser, SuspendUser, IssueKey, RotateKey, RevokeKey:
+		return true
+	default:
+		return false
+	}
+}
+
+// Infers reports whether the endpoint asks a model, which has tokens and a
+// price.
+func (e Endpoint) Infers() bool { return e != ModelList && !e.Manages() }
+
+// Generates reports whether the endpoint generates text, which can be streamed.
+func (e Endpoint) Generates() bool { return e == Chat || e == Completions }
 
 // Message is one turn of a conversation.
 type Message struct {

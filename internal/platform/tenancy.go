@@ -42,8 +42,9 @@ type Tenancy struct {
 	retries *retrying
 
 	issue, dropKey, dropUser, dropOrg *discovery
+	rotate                            *discovery
 	invites                           *inviteGate
-	face                              face
+	face                              *face
 }
 
 // NewTenancy returns a client of the User/Org API. It makes no call yet.
@@ -58,12 +59,22 @@ func NewTenancy(conn Connection, admin Admin) (*Tenancy, error) {
 	t := &Tenancy{
 		wire:  wire,
 		issue: newDiscovery(), dropKey: newDiscovery(), dropUser: newDiscovery(), dropOrg: newDiscovery(),
+		rotate:  newDiscovery(),
 		invites: newInviteGate(),
+		face:    new(face),
 	}
 	t.session = newSignedIn(wire, admin, t.face.note)
 	t.retries = newRetrying(t.session)
 	t.api = t.retries
 	return t, nil
+}
+
+// Once returns a view of the same client that tries nothing again, for load, in
+// which every try counts.
+func (t *Tenancy) Once() *Tenancy {
+	once := *t
+	once.api = t.session
+	return &once
 }
 
 // Close logs out, if a password was used, and lets go of the connections.
@@ -257,6 +268,25 @@ func (t *Tenancy) getOrg(ctx context.Context, slug string) (wireOrg, error) {
 	return o, nil
 }
 
+// ReadOrg looks an organization up.
+func (t *Tenancy) ReadOrg(ctx context.Context, org OrgRef) error {
+	_, err := t.getOrg(ctx, t.orgPath(org))
+	return err
+}
+
+// ListOrgs lists all organizations.
+func (t *Tenancy) ListOrgs(ctx context.Context) error {
+	var list json.RawMessage // its form differs, and nothing in it is needed
+	return t.api.call(ctx, apiCall{method: http.MethodGet, path: "/v1/orgs"}, &list)
+}
+
+// RenameOrg changes the name that is shown of an organization, and nothing else.
+func (t *Tenancy) RenameOrg(ctx context.Context, org OrgRef, name string) error {
+	return t.api.call(ctx, apiCall{
+		method: http.MethodPatch, path: "/v1/orgs/" + url.PathEscape(t.orgPath(org)), body: map[string]string{"displayName": name},
+	}, nil)
+}
+
 // InviteUser creates a user who may be given keys at once. A user of that
 // email who exists already, as happens when the answer to an earlier try was
 // lost, is adopted; where the platform cannot tell who it is, the user is
@@ -425,6 +455,31 @@ func (t *Tenancy) IssueKey(ctx context.Context, org OrgRef, user UserRef, k NewK
 		return Key{}, &Error{Op: "POST " + t.userPath(org, user) + "/keys", Kind: record.InvalidResponse, Message: "the answer holds no key id or no secret"}
 	}
 	return key, nil
+}
+
+// RotateKey replaces a key by a new one. Where the platform has no call for
+// that, one is issued and then the old one removed; if only the latter fails,
+// there are both, and the error comes with the new key.
+func (t *Tenancy) RotateKey(ctx context.Context, org OrgRef, user UserRef, old string, k NewKey) (Key, error) {
+	var made wireKey
+	var key Key
+	_, err := t.rotate.either(ctx, missing, func() error {
+		path := "/v1/orgs/" + url.PathEscape(t.orgPath(org)) + "/api-keys/" + url.PathEscape(old) + "/rotate"
+		if err := t.api.call(ctx, apiCall{method: http.MethodPost, path: path, body: struct{}{}}, &made); err != nil {
+			return err
+		}
+		if key = (Key{ID: made.id(), Secret: made.secret()}); key.ID == "" || key.Secret.Empty() {
+			return &Error{Op: "POST " + path, Kind: record.InvalidResponse, Message: "the answer holds no key id or no secret"}
+		}
+		return nil
+	}, func() (err error) {
+		if key, err = t.IssueKey(ctx, org, user, k); err != nil {
+			return err
+		}
+		_, err = t.RemoveKey(ctx, org, user, old)
+		return err
+	})
+	return key, err
 }
 
 // RemoveKey deletes a key or, where that is impossible, revokes it.

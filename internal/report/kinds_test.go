@@ -38,16 +38,16 @@ func TestKindsOfRequestAreCompared(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Test types\n",
-		"requests   share   cached  ttft p95   e2e p95\n",
-		"random_short 60 57.1% 2.00% 40ms 300ms",
-		"cached 35 33.3% 90.0% 20ms 300ms",
-		"vectors 10 9.52% 0% – 300ms",
+		"requests   share  errors   cached  ttft p95   e2e p95\n",
+		"random_short 60 57.1% 0% 2.00% 40ms 300ms",
+		"cached 35 33.3% 14.3% 90.0% 20ms 300ms",
+		"vectors 10 9.52% 0% 0% – 300ms",
 		"5 failed; an answer that fails one is an error",
 		"✗ 5 cached: $.a is not empty (failed 5 of 5 times: it is empty)",
 		"✓ 5 cached: status is 200",
 		"cached: tokens mean 12, 12 to 12, of 5",
 		"Endpoints\n",
-		"embeddings 10 9.52% 0% – 300ms",
+		"embeddings 10 9.52% 0% 0% – 300ms",
 	} {
 		squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 		if !strings.Contains(squeeze(out.String()), squeeze(want)) {

@@ -35,6 +35,7 @@ type TerminalOptions struct {
 // The summary is for ten seconds: longer lists are cut, and say so.
 const (
 	terminalOrgs   = 8
+	terminalSlices = 16
 	terminalErrors = 5
 	terminalNotes  = 8
 	terminalChecks = 12
@@ -421,10 +422,10 @@ func (t *terminal) slices(title string, by func(stats.Key) stats.Key, name func(
 		return
 	}
 	remark := ""
-	if all := len(groups); all > terminalOrgs {
+	if all := len(groups); all > terminalSlices {
 		slices.SortStableFunc(groups, func(a, b *stats.Group) int { return cmp.Compare(b.All.Requests, a.All.Requests) })
-		groups = groups[:terminalOrgs]
-		remark = fmt.Sprintf("the %d of %d with most requests", terminalOrgs, all)
+		groups = groups[:terminalSlices]
+		remark = fmt.Sprintf("the %d of %d with most requests", terminalSlices, all)
 	}
 	t.section(title, remark)
 	p95 := func(h *stats.Histogram) string {
@@ -433,20 +434,23 @@ func (t *terminal) slices(title string, by func(stats.Key) stats.Key, name func(
 		}
 		return human.Duration(h.Quantile(0.95))
 	}
-	width = min(width, max(8, t.o.Width-2-10-8-9-10-10))
-	row := func(name, requests, share, cached, ttft, e2e string) string {
-		return "  " + human.Left(name, width) + human.Right(requests, 10) + human.Right(share, 8) + human.Right(cached, 9) + human.Right(ttft, 10) + human.Right(e2e, 10)
+	width = min(width, max(8, t.o.Width-2-10-8-8-9-10-10))
+	row := func(name, requests, share, errors, cached, ttft, e2e string) string {
+		return "  " + human.Left(name, width) + human.Right(requests, 10) + human.Right(share, 8) + human.Right(errors, 8) + human.Right(cached, 9) + human.Right(ttft, 10) + human.Right(e2e, 10)
 	}
-	t.line(t.Dim(row("", "requests", "share", "cached", "ttft p95", "e2e p95")))
+	t.line(t.Dim(row("", "requests", "share", "errors", "cached", "ttft p95", "e2e p95")))
 	for _, g := range groups {
-		share, cached := human.Unknown, human.Unknown
+		share, errors, cached := human.Unknown, human.Unknown, human.Unknown
 		if all := t.overall.Measured.Requests; all > 0 {
 			share = human.Percent(float64(g.Measured.Requests) / float64(all))
+		}
+		if g.Measured.Answered() > 0 {
+			errors = human.Percent(g.Measured.ErrorRate())
 		}
 		if g.All.PromptTokens > 0 {
 			cached = human.Percent(float64(g.All.CachedTokens) / float64(g.All.PromptTokens))
 		}
-		t.line(row(human.Clean(name(g.Key)), human.Short(g.All.Requests), share, cached, p95(&g.Latency.TTFT), p95(&g.Latency.E2E)))
+		t.line(row(human.Clean(name(g.Key)), human.Short(g.All.Requests), share, errors, cached, p95(&g.Latency.TTFT), p95(&g.Latency.E2E)))
 	}
 }
 

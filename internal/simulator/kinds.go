@@ -162,9 +162,7 @@ type EndpointModel struct {
 }
 
 // Generates reports whether the endpoint generates text, which can be streamed.
-func (e EndpointModel) Generates() bool {
-	return e.Endpoint == platform.Chat || e.Endpoint == platform.Completions
-}
+func (e EndpointModel) Generates() bool { return e.Endpoint.Generates() }
 
 // Calls are the endpoints and models that users of the script may ask, each
 // once, those that generate text first; if none is known before, a chat with
@@ -172,6 +170,9 @@ func (e EndpointModel) Generates() bool {
 func (s *Script) Calls() []EndpointModel {
 	var out []EndpointModel
 	for _, v := range s.kinds() {
+		if v.Endpoint.Manages() {
+			continue // no request of the router
+		}
 		if v.Endpoint == platform.ModelList {
 			out = append(out, EndpointModel{Endpoint: v.Endpoint})
 			continue

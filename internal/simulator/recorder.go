@@ -73,8 +73,8 @@ func (r *Recorder) fill(rec *record.Record, c *Call, err error) {
 		Checks: c.Checks, Values: c.Values,
 	}
 	switch {
-	case req.Endpoint == platform.ModelList:
-		rec.CostKnown = true // nobody charges for a list
+	case !req.Endpoint.Infers():
+		rec.CostKnown = true // nobody charges for it
 	case ex.UsageKnown && r.Prices != nil:
 		rec.CostMicroUSD, rec.CostKnown = r.Prices.Cost(req.Model, ex.Usage)
 	}

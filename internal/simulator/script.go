@@ -3,6 +3,7 @@ package simulator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -194,13 +195,18 @@ func (s *Script) Check() error {
 	return errors.Join(errs...)
 }
 
+// endpoints are what users can ask.
+var endpoints = []platform.Endpoint{
+	platform.Chat, platform.Completions, platform.Embeddings, platform.ModelList,
+	platform.CreateOrg, platform.ReadOrg, platform.PatchOrg, platform.ListOrgs, platform.InviteUser, platform.SuspendUser,
+	platform.IssueKey, platform.RotateKey, platform.RevokeKey,
+}
+
 func checkEndpoint(e platform.Endpoint) error {
-	switch e {
-	case "", platform.Chat, platform.Completions, platform.Embeddings, platform.ModelList:
+	if e == "" || slices.Contains(endpoints, e) {
 		return nil
-	default:
-		return fmt.Errorf("the endpoint %q is unknown: use %s, %s, %s or %s", e, platform.Chat, platform.Completions, platform.Embeddings, platform.ModelList)
 	}
+	return fmt.Errorf("the endpoint %q is unknown: use one of %v", e, endpoints)
 }
 
 func checkModels(models []Model, targets []Target) error {

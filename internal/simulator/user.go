@@ -286,15 +286,15 @@ func (u *user) prepare(q questions.Question) {
 	// random numbers behind another.
 	stream := u.rng.Float64() < *u.kind.StreamingRatio
 	tokens := int(math.Round(s.tokens.draw(u.rng)))
-	switch u.kind.Endpoint {
-	case platform.Chat:
+	switch {
+	case u.kind.Endpoint == platform.Chat:
 		req.Messages = u.talk.ask(q.Text)
-	case platform.ModelList:
+	case !u.kind.Endpoint.Infers():
 		u.call.Strategy, req.Model = "", ""
 	default:
 		req.Input = q.Text
 	}
-	if generates := u.kind.Endpoint == platform.Chat || u.kind.Endpoint == platform.Completions; generates {
+	if u.kind.Endpoint.Generates() {
 		req.Stream, req.MaxTokens = stream, tokens
 		if s.temperature != nil {
 			req.Temperature, req.HasTemperature = s.temperature.draw(u.rng), true

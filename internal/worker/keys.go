@@ -37,7 +37,6 @@ type keyTest struct {
 	*Worker
 	spec   config.KeyLifecycle
 	first  int // the UserIndex of the first of its users; those of the load are below
-	ledger *ledger.Ledger
 	trials []*keyTrial
 }
 
@@ -196,11 +195,7 @@ func (t *keyTest) withdraw(ctx context.Context, k *keyTrial) error {
 	if err != nil {
 		return err
 	}
-	entry, note := ledger.Key(k.org.Slug, k.planned.Email, KeyCheck), t.ledger.Removed
-	if how == platform.Disabled {
-		note = t.ledger.Disabled
-	}
-	if err := note(entry); err != nil {
+	if err := dropped(t.ledger, ledger.Key(k.org.Slug, k.planned.Email, KeyCheck), how); err != nil {
 		t.Log.Warn("the ledger was not written", zap.Error(err)) // the clean-up finds the key gone
 	}
 	return nil

@@ -40,6 +40,11 @@ func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error
 		sink = append(sink, record.SinkFunc(w.logRequest))
 	}
 	var asker simulator.Asker = simulator.Direct{Client: client}
+	if w.places != nil {
+		asker = &management{
+			Asker: asker, once: w.tenancy.Once(), ledger: w.ledger, now: client.Now, job: &w.job, run: w.RunID, places: w.places, warn: w.warnOnce,
+		}
+	}
 	if harm != nil {
 		asker, sink = &simulator.Harm{Asker: asker, Injector: harm}, append(sink, w.recovery)
 	}

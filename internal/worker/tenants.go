@@ -54,9 +54,8 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 	if t.release, err = ledger.Claim(book.Path()); err != nil {
 		return t, err
 	}
-	if w.keys = w.newKeyTest(whole, orgs); w.keys != nil {
-		w.keys.ledger = book
-	}
+	w.ledger, w.places = book, map[int]*place{}
+	w.keys = w.newKeyTest(whole, orgs)
 	w.setStage("creating tenants")
 	made, err := bootstrap.Run(ctx, bootstrap.Options{
 		Orgs: orgs, RunID: w.RunID, Tenancy: w.tenancy, Ledger: book,
@@ -71,10 +70,11 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 		Orgs: len(made.Orgs), Users: made.Users, Keys: made.Keys, Retries: int(made.Retries), Duration: made.Duration, Notes: made.Notes,
 	}
 	for _, o := range made.Orgs {
-		for _, u := range o.Users {
+		for i, u := range o.Users {
 			if w.keys.made(o, u) {
 				continue
 			}
+			w.places[u.Index] = &place{org: platform.OrgRef{ID: o.ID, Slug: o.Slug}, user: platform.UserRef{ID: u.ID, Email: u.Email}, planned: o.Org.Users[i].Email}
 			t.users = append(t.users, simulator.Identity{Org: o.Name, OrgIndex: o.Index, User: u.Name, UserIndex: u.Index, Keys: u.Keys})
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/isolation"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
@@ -69,6 +70,8 @@ type Worker struct {
 	tenancy   *platform.Tenancy // nil if the users bring their own keys
 	alarm     *alarm.Clock      // nil before the load
 	keys      *keyTest          // nil if no keys are withdrawn
+	places    map[int]*place    // of the users, by UserIndex; nil as tenancy
+	ledger    *ledger.Ledger    // nil as tenancy
 
 	mu       sync.Mutex // guards what follows
 	stage    string

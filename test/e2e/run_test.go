@@ -125,6 +125,43 @@ func TestStoppedMidway(t *testing.T) {
 		p.holdsNothing()
 	})
 
+	// What the load itself creates goes as the tenants do.
+	managing := p.targets() + `
+  organizations: {count: 2}
+  users: {perOrg: {min: 4, max: 4}}
+  userBehavior: {thinkTimeSeconds: {min: 0.001, max: 0.005}}
+  testTypes:
+    - {name: orgs, endpoint: org-create}
+    - {name: invites, endpoint: user-invite}
+    - {name: keys, endpoint: key-issue}
+    - {name: rotations, endpoint: key-rotate}
+    - {name: suspensions, endpoint: user-suspend}
+  looping: {enabled: true}
+  loadPattern: {type: steady, phases: [{name: steady, duration: 1h}]}
+`
+	busy := func() bool {
+		s := p.state()
+		return s.Orgs > 30 && s.Users > 40 && s.ActiveKeys > 40
+	}
+	t.Run("killed while managing", func(t *testing.T) {
+		run := out.run(t, "managing", managing)
+		until(t, "the load has created things", busy)
+		run.signal(syscall.SIGKILL)
+		run.exits(-1)
+		out.cleanup(t, "managing").exits(0)
+		p.holdsNothing()
+	})
+	t.Run("terminated while managing", func(t *testing.T) {
+		run := out.run(t, "managing-2", managing)
+		until(t, "the load has created things", busy)
+		run.signal(syscall.SIGTERM)
+		run.exits(130)
+		if b := out.document(t, "managing-2"); b.Cleanup.Status != "done" || b.Cleanup.DeletedOrgs < 30 || b.Cleanup.Remaining != 0 {
+			t.Errorf("%+v", b.Cleanup)
+		}
+		p.holdsNothing()
+	})
+
 	t.Run("interrupted while creating", func(t *testing.T) {
 		run := out.run(t, "early", p.targets()+`
   organizations: {count: 500}
