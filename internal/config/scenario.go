@@ -323,7 +323,7 @@ type TestTypes []TestType
 type TestType struct {
 	Name              string          `yaml:"name" required:"true" doc:"random_short, long, cached, or a name of your own."`
 	Weight            float64         `yaml:"weight" default:"1" min:"0" max:"1000000000" doc:"Its share, over the sum of all weights."`
-	Endpoint          string          `yaml:"endpoint" default:"chat" enum:"chat|completions|embeddings|models|org-create|org-read|org-patch|org-list|user-invite|user-suspend|key-issue|key-rotate|key-revoke" doc:"What it asks; models is the list of models, and those that begin with org, user or key are operations of the User/Org API. An extension of ours."`
+	Endpoint          string          `yaml:"endpoint" default:"chat" enum:"chat|completions|embeddings|responses|models|org-create|org-read|org-patch|org-list|user-invite|user-suspend|key-issue|key-rotate|key-revoke" doc:"What it asks; responses is the Responses API, models the list of models, and those that begin with org, user or key are operations of the User/Org API. An extension of ours."`
 	QuestionStrategy  string          `yaml:"questionStrategy" doc:"How its questions are made; left out, by questionStrategies, or, for long, by tasks about the document."`
 	CacheBehavior     CacheBehavior   `yaml:"cacheBehavior" default:"mixed" enum:"avoid|prefer|mixed" doc:"avoid: every question begins in a way of its own and stands alone, so that no cache helps; prefer: a few questions with one long beginning come again and again; mixed: as they come. Left out: avoid for random_short, prefer for cached."`
 	CacheSalt         string          `yaml:"cacheSalt" doc:"A salt of its own, for all tenants."`

@@ -16,6 +16,7 @@ var endpointPaths = map[Endpoint]string{
 	Chat:        "/v1/chat/completions",
 	Completions: "/v1/completions",
 	Embeddings:  "/v1/embeddings",
+	Responses:   "/v1/responses",
 	ModelList:   "/v1/models",
 }
 
@@ -23,12 +24,12 @@ var endpointPaths = map[Endpoint]string{
 func (q *Request) check() error {
 	switch {
 	case endpointPaths[q.Endpoint] == "":
-		return fmt.Errorf("the endpoint %q is not one of chat, completions, embeddings, models", string(q.Endpoint))
+		return fmt.Errorf("the endpoint %q is not one of chat, completions, embeddings, responses, models", string(q.Endpoint))
 	case q.Model == "" && q.Endpoint != ModelList && q.Body == nil:
 		return errors.New("no model is named")
 	case q.Endpoint == Chat && len(q.Messages) == 0 && q.Body == nil:
 		return errors.New("a chat needs at least one message")
-	case q.Stream && q.Endpoint != Chat && q.Endpoint != Completions:
+	case q.Stream && !q.Endpoint.Generates():
 		return fmt.Errorf("%s cannot be streamed", q.Endpoint)
 	case q.HasTemperature && (math.IsNaN(q.Temperature) || math.IsInf(q.Temperature, 0)):
 		return errors.New("the temperature is not a number")
@@ -86,13 +87,17 @@ func (q *Request) appendBody(b []byte) []byte {
 	case Completions:
 		b = append(b, `,"prompt":`...)
 		b = appendJSONString(b, q.Input)
-	case Embeddings:
+	case Embeddings, Responses:
 		b = append(b, `,"input":`...)
 		b = appendJSONString(b, q.Input)
 	}
 	if q.Endpoint != Embeddings {
 		if q.MaxTokens != 0 {
-			b = append(b, `,"max_tokens":`...)
+			if q.Endpoint == Responses {
+				b = append(b, `,"max_output_tokens":`...)
+			} else {
+				b = append(b, `,"max_tokens":`...)
+			}
 			b = strconv.AppendInt(b, int64(q.MaxTokens), 10)
 		}
 		if q.HasTemperature {
@@ -100,7 +105,10 @@ func (q *Request) appendBody(b []byte) []byte {
 			b = strconv.AppendFloat(b, q.Temperature, 'g', -1, 64)
 		}
 		if q.Stream {
-			b = append(b, `,"stream":true,"stream_options":{"include_usage":true}`...)
+			b = append(b, `,"stream":true`...)
+			if q.Endpoint != Responses { // whose last event always tells
+				b = append(b, `,"stream_options":{"include_usage":true}`...)
+			}
 		}
 	}
 	if q.CacheSalt != "" {

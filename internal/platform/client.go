@@ -329,10 +329,10 @@ func (k *call) answer(resp *http.Response) *Error {
 	}
 	var r reply
 	switch {
-	case !r.parse(k.whole, "message"):
+	case !k.parse(&r, k.whole, false):
 		return k.invalid("the answer is not a JSON object: ", k.whole)
 	case r.fault:
-		return faulted(k.op, k.whole, false, k.hide())
+		return faulted(k.op, k.complaint(k.whole), false, k.hide())
 	case q.Endpoint == Embeddings && r.vectors == 0:
 		return k.invalid("the answer holds no embedding: ", k.whole)
 	case q.Endpoint == ModelList:
@@ -402,16 +402,42 @@ func (k *call) stream(resp *http.Response, mediaType string) *Error {
 			}
 			return nil
 		}
-		switch ok := r.parse(data, "delta"); {
+		switch ok := k.parse(&r, data, true); {
 		case events.failed, ok && r.fault:
-			return faulted(k.op, data, true, k.hide())
+			return faulted(k.op, k.complaint(data), true, k.hide())
 		case !ok:
 			return k.invalid("a chunk of the stream is not a JSON object: ", data)
 		}
 		if u.add(&r, events.at); len(x.Answer) > maxAnswer {
 			return k.invalid(errLongAnswer.Error(), nil)
 		}
+		if k.q.Endpoint == Responses && x.FinishReason != "" { // there is no [DONE]
+			k.drain(events)
+			return nil
+		}
 	}
+}
+
+// parse reads a document of the answer: a whole one or a chunk.
+func (k *call) parse(r *reply, doc []byte, chunk bool) bool {
+	switch {
+	case k.q.Endpoint == Responses && chunk:
+		return r.parseEvent(doc)
+	case k.q.Endpoint == Responses:
+		return r.parseWhole(doc)
+	case chunk:
+		return r.parse(doc, "delta")
+	default:
+		return r.parse(doc, "message")
+	}
+}
+
+// complaint is the document in which an error says what is wrong.
+func (k *call) complaint(doc []byte) []byte {
+	if k.q.Endpoint == Responses {
+		return complaintOf(doc)
+	}
+	return doc
 }
 
 // drain waits a little for the end of the body.

@@ -14,6 +14,7 @@ const (
 	Chat        Endpoint = "chat"        // POST /v1/chat/completions
 	Completions Endpoint = "completions" // POST /v1/completions
 	Embeddings  Endpoint = "embeddings"  // POST /v1/embeddings
+	Responses   Endpoint = "responses"   // POST /v1/responses
 	ModelList   Endpoint = "models"      // GET /v1/models; it has no body, no model and no tokens
 )
 
@@ -46,7 +47,7 @@ func (e Endpoint) Manages() bool {
 func (e Endpoint) Infers() bool { return e != ModelList && !e.Manages() }
 
 // Generates reports whether the endpoint generates text, which can be streamed.
-func (e Endpoint) Generates() bool { return e == Chat || e == Completions }
+func (e Endpoint) Generates() bool { return e == Chat || e == Completions || e == Responses }
 
 // Message is one turn of a conversation.
 type Message struct {
@@ -59,11 +60,11 @@ type Request struct {
 	Endpoint       Endpoint
 	Model          string
 	Messages       []Message // Chat: the whole conversation, the question last
-	Input          string    // Completions: the prompt; Embeddings: the text
+	Input          string    // Completions and Responses: the prompt; Embeddings: the text
 	MaxTokens      int       // 0: not sent
 	Temperature    float64   // sent if HasTemperature
 	HasTemperature bool
-	Stream         bool   // Chat and Completions; asks for usage in the last chunk
+	Stream         bool   // if the endpoint generates; asks for usage in the last chunk
 	CacheSalt      string // vLLM's cache_salt; empty: not sent
 	Key            secret.String
 	ID             string // sent as X-Request-Id; empty: not sent

@@ -15,9 +15,10 @@ type ask struct {
 	Model               string    `json:"model"`
 	Messages            []message `json:"messages"`
 	Prompt              oneText   `json:"prompt"`
-	Input               texts     `json:"input"`
+	Input               input     `json:"input"`
 	MaxTokens           *int      `json:"max_tokens"`
 	MaxCompletionTokens *int      `json:"max_completion_tokens"`
+	MaxOutputTokens     *int      `json:"max_output_tokens"` // /v1/responses
 	Temperature         *float64  `json:"temperature"`
 	N                   *int      `json:"n"`
 	Stream              bool      `json:"stream"`
@@ -54,7 +55,7 @@ func (c *content) UnmarshalJSON(b []byte) (err error) {
 		return errors.New("content must be a string or a list of parts")
 	}
 	for _, p := range parts {
-		if p.Type != "text" {
+		if p.Type != "text" && p.Type != "input_text" && p.Type != "output_text" {
 			return errors.New("the models read only parts of type text")
 		}
 		c.text += p.Text
@@ -83,22 +84,28 @@ func (t *oneText) UnmarshalJSON(b []byte) (err error) {
 	return nil
 }
 
-// texts is a string or a list of strings.
-type texts []string
+// input is a string, a list of strings, or, of the Responses API, a list of
+// messages.
+type input struct {
+	texts    []string
+	messages []message
+}
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (t *texts) UnmarshalJSON(b []byte) error {
+func (t *input) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] == '[' {
-		var list []string
-		if json.Unmarshal(b, &list) != nil {
-			return errors.New("input must be a string or a list of strings")
+		if json.Unmarshal(b, &t.texts) == nil {
+			return nil
 		}
-		*t = list
+		t.texts = nil
+		if json.Unmarshal(b, &t.messages) != nil {
+			return errors.New("input must be a string or a list of strings, or for responses of messages")
+		}
 		return nil
 	}
 	s, err := unquote(b)
 	if string(b) != "null" {
-		*t = texts{s}
+		t.texts = []string{s}
 	}
 	return err
 }
@@ -162,9 +169,14 @@ func (a *ask) parse(body []byte, e endpoint, q *Quirks) *complaint {
 			return &complaint{codeInvalid, "invalid request body: prompt is of the wrong type (array)"}
 		}
 	case embeddings:
-		if len(a.Input) == 0 {
+		if len(a.Input.texts) == 0 {
 			return missing("input")
 		}
+	case responses:
+		if len(a.Input.texts)+len(a.Input.messages) == 0 {
+			return missing("input")
+		}
+		a.MaxTokens, a.MaxCompletionTokens = a.MaxOutputTokens, nil
 	case inference:
 		if a.Payload == "" {
 			return missing("payload")
@@ -208,10 +220,18 @@ func (a *ask) appendPrompt(dst []llm.Token, e endpoint) []llm.Token {
 		}
 		return t.Tokenize(dst, "assistant")
 	case embeddings:
-		for _, text := range a.Input {
+		for _, text := range a.Input.texts {
 			dst = t.Tokenize(dst, text)
 		}
 		return dst
+	case responses: // the same prompt as that of the chat
+		for _, text := range a.Input.texts {
+			dst = t.Tokenize(t.Tokenize(dst, "user"), text)
+		}
+		for i := range a.Input.messages {
+			dst = t.Tokenize(t.Tokenize(dst, a.Input.messages[i].Role), a.Input.messages[i].Content.text)
+		}
+		return t.Tokenize(dst, "assistant")
 	case inference:
 		return t.Tokenize(dst, a.Payload)
 	default:

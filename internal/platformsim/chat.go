@@ -62,6 +62,8 @@ func (c *call) whole(seq *llm.Sequence) {
 		b = append(append(b, `,"limit_state":"WITHIN_LIMIT"},"trace_id":"`...), c.trace...)
 		b = append(append(b, `","span_id":"`...), c.trace[:16]...)
 		b = append(b, '"', '}', '\n')
+	case responses:
+		b = append(c.appendResponse(b[:len(b)-2], c.status(), true), '\n')
 	default:
 		b = c.appendOpening(b, "chat.completion", "text_completion")
 		if c.endpoint == chat {

@@ -22,7 +22,7 @@ func (c *call) embed() {
 	b := append(c.out[:0], `{"object":"list","data":[`...)
 	vector := make([]float64, c.backend.Dimensions)
 	var tokens []llm.Token
-	for i, text := range c.ask.Input {
+	for i, text := range c.ask.Input.texts {
 		if i > 0 {
 			b = append(b, ',')
 		}

@@ -47,7 +47,7 @@ type Quirks struct {
 	DroppedFields    bool `quirk:"dropped-fields"`     // only the listed fields reach the backend: no cache_salt, n, stop, temperature 0, max_tokens 0
 	PlainUsage       bool `quirk:"plain-usage"`        // usage does not tell cached tokens
 	SmallBodies      bool `quirk:"small-bodies"`       // 65,536 bytes or more are 413, text, before authentication
-	FewEndpoints     bool `quirk:"few-endpoints"`      // no models, no embeddings; unknown paths are 404 as text, 401 without a key
+	FewEndpoints     bool `quirk:"few-endpoints"`      // no models, no embeddings, no responses; unknown paths are 404 as text, 401 without a key
 	BackendFaults502 bool `quirk:"backend-faults-502"` // whatever a backend answers in error is 502 BACKEND_ERROR
 	BlindReadyz      bool `quirk:"blind-readyz"`       // readyz says ready whatever is down
 	UnknownModel500  bool `quirk:"unknown-model-500"`  // a model without a route is 500 ROUTING_ERROR, not 404

@@ -21,10 +21,11 @@ const (
 	chat endpoint = iota
 	completions
 	embeddings
+	responses
 	inference
 )
 
-var endpointNames = [...]string{chat: "chat", completions: "completions", embeddings: "embeddings", inference: "inference"}
+var endpointNames = [...]string{chat: "chat", completions: "completions", embeddings: "embeddings", responses: "responses", inference: "inference"}
 
 const (
 	maxBody      = 16 << 20
@@ -46,6 +47,8 @@ func (p *Platform) route(w http.ResponseWriter, r *http.Request) {
 		p.infer(w, r, completions)
 	case path == "/v1/embeddings" && !p.quirks.FewEndpoints:
 		p.infer(w, r, embeddings)
+	case path == "/v1/responses" && !p.quirks.FewEndpoints:
+		p.infer(w, r, responses)
 	case path == "/v1/inference":
 		p.infer(w, r, inference)
 	default:
@@ -71,6 +74,7 @@ type call struct {
 	prompt, answer []llm.Token
 	chunks         []time.Duration
 	finish         string // finish_reason
+	events         int    // of a stream of the Responses API, so far
 	taken          bool   // a backend has the prompt
 	charged        bool
 	cut            bool // reset the connection in the end
@@ -380,7 +384,7 @@ func (c *call) understand() bool {
 		c.fail(http.StatusBadRequest, wrong.code, wrong.text)
 		return false
 	}
-	c.entry.Model, c.entry.Stream = c.ask.Model, c.ask.Stream && (c.endpoint == chat || c.endpoint == completions)
+	c.entry.Model, c.entry.Stream = c.ask.Model, c.ask.Stream && c.endpoint != embeddings && c.endpoint != inference
 	if c.backend = c.p.backends[c.ask.Model]; c.backend == nil {
 		if q.UnknownModel500 {
 			c.fail(http.StatusInternalServerError, "ROUTING_ERROR", "no routing policy for model "+c.ask.Model)

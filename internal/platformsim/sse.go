@@ -24,7 +24,8 @@ var overdue = func() context.Context {
 // stream sends the answer as server-sent events, in the way of OpenAI and
 // vLLM: for chat an event with the role; one event for each delivery of the
 // model; one with the finish_reason; one with the usage, if it was asked for;
-// and [DONE]. The head and the role leave as soon as the model has taken the
+// and [DONE]. The Responses API has events of its own: see appendStart and
+// appendFinish. The head and the role leave as soon as the model has taken the
 // prompt, so that the first byte is not the first token.
 //
 // Deliveries that are due at the same time leave in one write.
@@ -33,13 +34,24 @@ func (c *call) stream(seq *llm.Sequence) {
 	h["Content-Type"], h["Cache-Control"] = asEvents, noStore
 	c.head(200)
 
-	b := c.appendOpening(append(c.out[:0], `data: {"`...), "chat.completion.chunk", "text_completion")
+	var b []byte
+	if c.endpoint == responses {
+		b = c.appendItem(append(c.out[:0], "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\","...), true)
+		b = append(b, `"logprobs":[],"sequence_number":`...)
+	} else {
+		b = c.appendOpening(append(c.out[:0], `data: {"`...), "chat.completion.chunk", "text_completion")
+	}
 	opening := len(b) // what all events begin with stays in b, in front of them
 	head := b[:opening:opening]
 	event := func(b []byte, choice string) []byte { return append(append(append(b, head...), choice...), "\n\n"...) }
 
-	if c.endpoint == chat {
+	switch c.endpoint {
+	case chat:
 		b = event(b, `{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}`)
+	case responses:
+		b = c.appendStart(b)
+	}
+	if len(b) > opening {
 		if !c.backend.instant {
 			if !c.write(b[opening:]) || !c.flush() {
 				return
@@ -50,7 +62,10 @@ func (c *call) stream(seq *llm.Sequence) {
 		return
 	}
 	before, after := `{"index":0,"delta":{"content":"`, `"},"finish_reason":null}]}`+"\n\n"
-	if c.endpoint == completions {
+	switch c.endpoint {
+	case responses:
+		before, after = `,"delta":"`, `"}`+"\n\n"
+	case completions:
 		before, after = `{"index":0,"text":"`, `","finish_reason":null}]}`+"\n\n"
 	}
 
@@ -73,7 +88,11 @@ func (c *call) stream(seq *llm.Sequence) {
 		c.entry.CachedTokens = seq.CachedTokens()
 		batch := 0
 		for err == nil {
-			b = append(append(b, head...), before...)
+			b = append(b, head...)
+			if c.endpoint == responses {
+				b = c.appendNumber(b)
+			}
+			b = append(b, before...)
 			b = appendWords(b, c.answer[said:said+n])
 			b = append(b, after...)
 			said += n
@@ -137,6 +156,9 @@ func (c *call) keep(b []byte) { c.out = b[:0] }
 func (c *call) appendEnd(b []byte, event func([]byte, string) []byte) []byte {
 	c.charge()
 	c.entry.FinishReason = c.finish
+	if c.endpoint == responses {
+		return c.appendFinish(b)
+	}
 	if c.endpoint == chat {
 		b = event(b, `{"index":0,"delta":{},"finish_reason":"`+c.finish+`"}]}`)
 	} else {

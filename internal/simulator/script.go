@@ -197,7 +197,7 @@ func (s *Script) Check() error {
 
 // endpoints are what users can ask.
 var endpoints = []platform.Endpoint{
-	platform.Chat, platform.Completions, platform.Embeddings, platform.ModelList,
+	platform.Chat, platform.Completions, platform.Embeddings, platform.Responses, platform.ModelList,
 	platform.CreateOrg, platform.ReadOrg, platform.PatchOrg, platform.ListOrgs, platform.InviteUser, platform.SuspendUser,
 	platform.IssueKey, platform.RotateKey, platform.RevokeKey,
 }

@@ -20,6 +20,7 @@ var calls = map[config.Endpoint]platform.Endpoint{
 	{Path: "/v1/chat/completions", Method: http.MethodPost}: platform.Chat,
 	{Path: "/v1/completions", Method: http.MethodPost}:      platform.Completions,
 	{Path: "/v1/embeddings", Method: http.MethodPost}:       platform.Embeddings,
+	{Path: "/v1/responses", Method: http.MethodPost}:        platform.Responses,
 	{Path: "/v1/models", Method: http.MethodGet}:            platform.ModelList,
 }
 
@@ -50,7 +51,7 @@ func (t *traffic) mix(o Options, general questions.Source) ([]simulator.Type, er
 	for _, test := range tests {
 		endpoint, known := calls[test.Spec.Endpoint]
 		if !known {
-			return nil, fmt.Errorf("TestScenario %s: %s %s cannot be called: use POST /v1/chat/completions, /v1/completions or /v1/embeddings, or GET /v1/models",
+			return nil, fmt.Errorf("TestScenario %s: %s %s cannot be called: use POST /v1/chat/completions, /v1/completions, /v1/embeddings or /v1/responses, or GET /v1/models",
 				test.Metadata.Name, test.Spec.Endpoint.Method, test.Spec.Endpoint.Path)
 		}
 		variable := t.modelsFor(endpoint, test.Model, o.Embedded)

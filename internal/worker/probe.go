@@ -100,6 +100,8 @@ func smallRequest(to simulator.EndpointModel, stream bool, tokens int) platform.
 	case platform.Chat:
 		req.Messages = []platform.Message{{Role: "user", Content: question}}
 		req.Stream, req.MaxTokens = stream, tokens
+	case platform.Responses:
+		req.Input, req.Stream, req.MaxTokens = question, stream, max(tokens, 16) // OpenAI takes no fewer
 	case platform.Completions:
 		req.Input, req.Stream, req.MaxTokens = question, stream, tokens
 	case platform.Embeddings:

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -259,6 +260,8 @@ func (w *Worker) explainPreflight(err error) error {
 			advice = "; the key was issued a moment ago: do targets.apiRouterUrl and targets.userOrgUrl belong to the same platform?"
 		case e.Kind == record.AuthError:
 			advice = "; check the keys under targets.credentials"
+		case e.Status == http.StatusNotFound && strings.HasSuffix(e.Op, "/v1/responses"):
+			advice = "; if the model is right, this platform has no Responses API: leave test types with the endpoint responses out"
 		case e.Status == http.StatusNotFound:
 			advice = "; check targets.apiRouterUrl, which is the part before /v1, and the model's name"
 		case e.Kind == record.Timeout:
