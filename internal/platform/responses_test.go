@@ -178,10 +178,10 @@ func saidByEncodingJSON(doc []byte, event bool) (e said) {
 	e.usage.CompletionTokens, e.completion = count(usage["output_tokens"])
 	e.usage.CachedTokens, e.cached = count(object(usage["input_tokens_details"])["cached_tokens"])
 	incomplete := text(object(response["incomplete_details"])["reason"])
-	switch {
-	case incomplete == "max_output_tokens":
+	switch incomplete {
+	case "max_output_tokens":
 		incomplete = "length"
-	case incomplete == "":
+	case "":
 		incomplete = "incomplete"
 	}
 	e.fault = e.fault || response["error"] != nil || response["status"] == "failed"
