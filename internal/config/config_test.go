@@ -583,6 +583,9 @@ spec:
 		"{testTypes: [{name: a}, {name: a}]}": "there is a test type",
 		"{testTypes: [{name: a, documentLibrary: {enabled: true, storage: {type: file, folder: x}}}]}":                        "documentCount is required",
 		"{testTypes: [{name: a, modelTargeting: {slmModels: [s], rules: [{queryComplexity: complex, target: medium_llm}]}}]}": "mediumModels names no models",
+		"{keyLifecycle: {revoke: 1, within: 10s, watch: 10s}}":                                                                "must be longer than within, 10s",
+		"{keyLifecycle: {suspend: 1}, targets: {apiRouterUrl: http://a, credentials: {env: K}}}":                              "keys that were given are not ours to withdraw",
+		"{testTypes: [{name: a, endpoint: key-issue}], targets: {apiRouterUrl: http://a, credentials: {env: K}}}":             "a call of the User/Org API",
 		"{testTypes: [{name: a, endpoint: embeddings}], targets: {apiRouterUrl: http://a, credentials: {env: K}}}":            "needs models of its own",
 	} {
 		list := faults(t, "spec: "+spec+"\n")
