@@ -202,6 +202,7 @@ type Objective struct {
 	ITL time.Duration
 }
 
+// Met reports whether a request was within the objective.
 func (o Objective) Met(r *record.Record) bool {
 	if r.Outcome != record.Success {
 		return false
