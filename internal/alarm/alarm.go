@@ -29,7 +29,7 @@ const rest = 200 * time.Microsecond
 // may be called by many at once, and on nil, which does nothing.
 type Clock struct {
 	start time.Time
-	bell  *bell
+	bell  *Bell
 	done  chan struct{} // closed when the goroutine has ended
 
 	mu     sync.Mutex
@@ -43,7 +43,7 @@ type Clock struct {
 // the system refused, and that timers will be as late as they are without one.
 // Where there is nothing to do, both are nil.
 func New() (*Clock, error) {
-	b, err := newBell()
+	b, err := NewBell()
 	if b == nil {
 		return nil, err
 	}
@@ -75,13 +75,13 @@ func (c *Clock) Wake(at time.Time) {
 // locked.
 func (c *Clock) set() {
 	c.next = max(c.due[0], c.rung+rest)
-	c.bell.set(max(1, c.next-time.Since(c.start)))
+	c.bell.Set(max(1, c.next-time.Since(c.start)))
 }
 
 // run strikes off what has passed, whenever the bell rings.
 func (c *Clock) run() {
 	defer close(c.done)
-	for c.bell.wait() {
+	for c.bell.Wait() {
 		c.mu.Lock()
 		c.next, c.rung = 0, time.Since(c.start)
 		for len(c.due) > 0 && c.due[0] <= c.rung {
@@ -102,7 +102,7 @@ func (c *Clock) Close() {
 	c.mu.Lock()
 	if !c.closed {
 		c.closed, c.due = true, nil
-		c.bell.close()
+		c.bell.Close()
 	}
 	c.mu.Unlock()
 	<-c.done

@@ -4,10 +4,17 @@ package alarm
 
 import "time"
 
-// bell is never made.
-type bell struct{}
+// Bell is never made.
+type Bell struct{}
 
-func newBell() (*bell, error)   { return nil, nil }
-func (*bell) set(time.Duration) {}
-func (*bell) wait() bool        { return false }
-func (*bell) close()            {}
+// NewBell returns nil: there are no bells here.
+func NewBell() (*Bell, error) { return nil, nil }
+
+// Set does nothing.
+func (*Bell) Set(time.Duration) {}
+
+// Wait does nothing.
+func (*Bell) Wait() bool { return false }
+
+// Close does nothing.
+func (*Bell) Close() {}

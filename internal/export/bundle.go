@@ -38,6 +38,11 @@ type Bundle struct {
 	// Bootstrap is nil when the users brought their own keys.
 	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 	Cleanup   *Cleanup   `json:"cleanup,omitempty"`
+	// Generator is what this tool had to work with, and whether it shows in the
+	// numbers; nil without a load.
+	Generator *Generator `json:"generator,omitempty"`
+	// Quality is how far the statistics can be trusted; nil without a load.
+	Quality *Quality `json:"quality,omitempty"`
 	// Findings are about the platform: what it does differently from what it
 	// promises. Warnings are about this run: what weakens its numbers.
 	Findings []Finding      `json:"findings"`
@@ -93,6 +98,8 @@ type Headline struct {
 	CostMicroUSD      int64   `json:"costMicroUSD"`
 	// MaxUsers is the most users at a time; under open load, of requests under way.
 	MaxUsers int `json:"maxUsers"`
+	// Users is the closed load as it was meant and as it was made; nil under open load.
+	Users *UserLoad `json:"users,omitempty"`
 	// Arrivals are those of the measured phases; nil under closed load.
 	Arrivals *ArrivalRates `json:"arrivals,omitempty"`
 	E2E      *Quantiles    `json:"e2e,omitempty"`
@@ -103,25 +110,42 @@ type Headline struct {
 	SendLag  *Quantiles    `json:"sendLag,omitempty"`
 }
 
-// Quantiles of one latency.
+// Quantiles of one latency. A percentile is missing, 0 here, if there are too
+// few values to know it: fewer than 6 for p50, 36 for p90, 72 for p95, 368 for p99.
 type Quantiles struct {
 	Count uint64        `json:"count"`
 	Mean  time.Duration `json:"meanNs"`
 	Min   time.Duration `json:"minNs"`
-	P50   time.Duration `json:"p50Ns"`
-	P90   time.Duration `json:"p90Ns"`
-	P95   time.Duration `json:"p95Ns"`
-	P99   time.Duration `json:"p99Ns"`
+	P50   time.Duration `json:"p50Ns,omitempty"`
+	P90   time.Duration `json:"p90Ns,omitempty"`
+	P95   time.Duration `json:"p95Ns,omitempty"`
+	P99   time.Duration `json:"p99Ns,omitempty"`
 	Max   time.Duration `json:"maxNs"`
+	// 95% confidence intervals of percentiles that are known; none of ITL, whose
+	// values depend on one another.
+	P50CI *Range `json:"p50Ci95Ns,omitempty"`
+	P95CI *Range `json:"p95Ci95Ns,omitempty"`
+	P99CI *Range `json:"p99Ci95Ns,omitempty"`
+}
+
+// Range is from the first to the second.
+type Range [2]time.Duration
+
+// UserLoad is closed load, averaged over the measured phases.
+type UserLoad struct {
+	Intended  float64 `json:"intended"`  // active users that were asked for
+	Delivered float64 `json:"delivered"` // and that there were
 }
 
 // Phase is one phase as it ran.
 type Phase struct {
-	Name        string        `json:"name"`
-	Start       time.Duration `json:"startNs"`
-	End         time.Duration `json:"endNs"`
-	Measured    bool          `json:"measured"`
-	TargetUsers int           `json:"targetUsers"`
+	Name     string        `json:"name"`
+	Start    time.Duration `json:"startNs"`
+	End      time.Duration `json:"endNs"`
+	Measured bool          `json:"measured"`
+	// Constant says that the load was not meant to change.
+	Constant    bool `json:"constant,omitempty"`
+	TargetUsers int  `json:"targetUsers"`
 	// Arrivals is nil under closed load.
 	Arrivals *Arrivals `json:"arrivals,omitempty"`
 }

@@ -21,6 +21,9 @@ func NewHeadline(s *stats.Summary, measured time.Duration) Headline {
 		Connect:      NewQuantiles(&g.Latency.Connect),
 		SendLag:      NewQuantiles(&g.Latency.SendLag),
 	}
+	if h.ITL != nil { // the gaps of one answer are alike: their intervals would be too narrow
+		h.ITL.P50CI, h.ITL.P95CI, h.ITL.P99CI = nil, nil, nil
+	}
 	if s := measured.Seconds(); s > 0 {
 		h.RequestsPerSecond = float64(g.Measured.Requests) / s
 		h.GoodputPerSecond = float64(g.Measured.Good) / s
@@ -34,13 +37,29 @@ func NewHeadline(s *stats.Summary, measured time.Duration) Headline {
 	return h
 }
 
-// NewQuantiles reads the usual quantiles; nil from an empty histogram.
+// NewQuantiles reads the usual quantiles, as far as they are known; nil from an
+// empty histogram.
 func NewQuantiles(h *stats.Histogram) *Quantiles {
 	if h.Count() == 0 {
 		return nil
 	}
+	known := func(q float64) time.Duration {
+		d, ok := h.Known(q)
+		if ok {
+			d = max(1, d) // 0 says that it is not known
+		}
+		return d
+	}
+	interval := func(q float64) *Range {
+		lo, hi, ok := h.Interval(q)
+		if !ok {
+			return nil
+		}
+		return &Range{lo, hi}
+	}
 	return &Quantiles{
 		Count: h.Count(), Mean: h.Mean(), Min: h.Min(), Max: h.Max(),
-		P50: h.Quantile(0.50), P90: h.Quantile(0.90), P95: h.Quantile(0.95), P99: h.Quantile(0.99),
+		P50: known(0.50), P90: known(0.90), P95: known(0.95), P99: known(0.99),
+		P50CI: interval(0.50), P95CI: interval(0.95), P99CI: interval(0.99),
 	}
 }

@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "rewrite the generated files")
 func generated(t *testing.T) []byte {
 	t.Helper()
 	r := &jsonschema.Reflector{Anonymous: true}
-	for _, dir := range []string{"export", "stats", "verdict", "record"} {
+	for _, dir := range []string{"export", "stats", "verdict", "record", "health"} {
 		if err := r.AddGoComments("github.com/otherjamesbrown/ai-aas/tests/load/internal/"+dir, "../"+dir, jsonschema.WithFullComment()); err != nil {
 			t.Fatal(err)
 		}

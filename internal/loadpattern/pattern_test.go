@@ -205,3 +205,20 @@ func BenchmarkAt(b *testing.B) {
 		p.At(time.Duration(i%180) * time.Second)
 	}
 }
+
+func TestConstantPhases(t *testing.T) {
+	p := Phases{
+		{Name: "ramp", Duration: time.Second, Target: 5, Rate: 2, Ramp: Linear},
+		{Name: "flat", Duration: time.Second, Target: 5, Rate: 2, Ramp: Linear},
+		{Name: "jump", Duration: time.Second, Target: 9, Rate: 2},
+		{Name: "faster", Duration: time.Second, Target: 9, Rate: 3, Ramp: Smooth},
+		{Name: "empty", Target: 1},
+		{Name: "twice", Duration: time.Second, Target: 1},
+		{Name: "twice", Duration: time.Second, Target: 2, Ramp: Step},
+	}
+	for name, want := range map[string]bool{"ramp": false, "flat": true, "jump": true, "faster": false, "empty": false, "twice": false, "nobody": false} {
+		if got := p.Constant(name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -59,6 +59,23 @@ func (p Phases) Duration() time.Duration {
 // Start is the moment at which phase i begins.
 func (p Phases) Start(i int) time.Duration { return p[:i].Duration() }
 
+// Constant reports whether the load does not change during the phases of that
+// name, neither the users nor the arrivals.
+func (p Phases) Constant(name string) bool {
+	found := false
+	var from Phase
+	for _, ph := range p {
+		if ph.Name == name && ph.Duration > 0 {
+			found = true
+			if ph.Ramp != None && (ph.Target != from.Target || ph.Rate != from.Rate) {
+				return false
+			}
+		}
+		from = ph
+	}
+	return found
+}
+
 // Check reports everything that makes the phases unusable, or nil.
 func (p Phases) Check() error {
 	var errs []error

@@ -277,8 +277,9 @@ func spread(id string, h *stats.Histogram) distChart {
 		}
 	}
 	for _, q := range percentiles {
-		v := h.Quantile(q)
-		d.Marks = append(d.Marks, mark{Label: verdict.QuantileName(q) + " " + latency(v), Value: ms(v)})
+		if v, known := h.Known(q); known {
+			d.Marks = append(d.Marks, mark{Label: verdict.QuantileName(q) + " " + latency(v), Value: ms(v)})
+		}
 	}
 	return d
 }
@@ -407,7 +408,7 @@ func (p *page) addSpread(checks []verdict.Check, all *stats.Group) {
 		if h := d.h; h.Count() > 0 {
 			f.Empty = ""
 			f.Alt = fmt.Sprintf("%s from %s to %s; p50 %s, p95 %s, p99 %s.", human.Count(h.Count()), latency(h.Min()), latency(h.Max()),
-				latency(h.Quantile(0.5)), latency(h.Quantile(0.95)), latency(h.Quantile(0.99)))
+				marked(h, 0.5, false), marked(h, 0.95, false), marked(h, 0.99, false))
 			c := spread(d.id, h)
 			c.Limits = limits(checks, d.metric)
 			p.HasLimits = p.HasLimits || len(c.Limits) > 0

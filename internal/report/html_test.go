@@ -283,6 +283,12 @@ func TestHTMLShowsTheBundle(t *testing.T) {
 			wantNear(t, name+" count", row["Count"], float64(h.Count()), 0)
 			for column, want := range map[string]time.Duration{"Mean": h.Mean(), "Min": h.Min(), "p50": h.Quantile(0.5), "p90": h.Quantile(0.9),
 				"p95": h.Quantile(0.95), "p99": h.Quantile(0.99), "Max": h.Max()} {
+				if q := map[string]float64{"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}[column]; h.Count() < stats.Enough(q) {
+					if row[column] != "–" {
+						t.Errorf("%s %s is %q, though of %d values it is not known", name, column, row[column], h.Count())
+					}
+					continue
+				}
 				wantNear(t, name+" "+column, row[column], float64(want), 0)
 			}
 		}
@@ -721,5 +727,35 @@ func TestVendoredFiles(t *testing.T) {
 		if l[1] == "uPlot.LICENSE" && !bytes.Contains(data, []byte("The MIT License")) {
 			t.Error("that is not the licence")
 		}
+	}
+}
+
+func TestHTMLMarksWhatTheGeneratorAdded(t *testing.T) {
+	var out bytes.Buffer
+	if err := report.HTML(&out, limited()); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := html.Parse(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(textOf(doc)), " ")
+	for _, want := range []string{
+		"Passed, generator-limited", "generator-limited: this tool itself may have added", "its cgroup ran out of CPU quota in 50.0% of the periods",
+		"p99 is not shown of TTFT (246), end-to-end latency (246), TPOT (246)", "Users delivered 5.50", "of 6.00 intended",
+		"0.90 of 1.00 CPUs used", "Where the percentiles lie with 95% confidence",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report does not say %q", want)
+		}
+	}
+	marks := 0
+	for n := range doc.Descendants() {
+		if attr(n, "class") == "weak" && textOf(n) == "!" && strings.Contains(attr(n, "title"), "may be this tool's own") {
+			marks++
+		}
+	}
+	if marks == 0 {
+		t.Error("no percentile is marked")
 	}
 }

@@ -23,11 +23,11 @@ func kinds() *export.Bundle {
 		}
 	}
 	add(1, record.Record{Endpoint: "chat", PromptTokens: 10})
-	add(60, record.Record{Endpoint: "chat", TestType: "random_short", Measured: true, PromptTokens: 50, CachedTokens: 1, FirstToken: 40 * time.Millisecond})
-	add(30, record.Record{Endpoint: "chat", TestType: "cached", Measured: true, PromptTokens: 100, CachedTokens: 90, FirstToken: 20 * time.Millisecond})
-	add(5, record.Record{Endpoint: "chat", TestType: "cached", Measured: true, Outcome: record.Failed, Kind: record.Validation,
+	add(600, record.Record{Endpoint: "chat", TestType: "random_short", Measured: true, PromptTokens: 50, CachedTokens: 1, FirstToken: 40 * time.Millisecond})
+	add(300, record.Record{Endpoint: "chat", TestType: "cached", Measured: true, PromptTokens: 100, CachedTokens: 90, FirstToken: 20 * time.Millisecond})
+	add(50, record.Record{Endpoint: "chat", TestType: "cached", Measured: true, Outcome: record.Failed, Kind: record.Validation,
 		Checks: []record.Check{{Name: "status is 200"}, {Name: "$.a is not empty", Problem: "it is empty"}}, Values: []record.Value{{Name: "tokens", Value: 12}}})
-	add(10, record.Record{Endpoint: "embeddings", TestType: "vectors", Measured: true, PromptTokens: 100})
+	add(100, record.Record{Endpoint: "embeddings", TestType: "vectors", Measured: true, PromptTokens: 100})
 	return &export.Bundle{Run: export.Run{ID: "r1", Scenario: "kinds", Duration: time.Minute, MeasuredDuration: time.Minute}, Summary: c.Summary()}
 }
 
@@ -39,15 +39,15 @@ func TestKindsOfRequestAreCompared(t *testing.T) {
 	for _, want := range []string{
 		"Test types\n",
 		"requests   share  errors   cached  ttft p95   e2e p95\n",
-		"random_short 60 57.1% 0% 2.00% 40ms 300ms",
-		"cached 35 33.3% 14.3% 90.0% 20ms 300ms",
-		"vectors 10 9.52% 0% 0% – 300ms",
-		"5 failed; an answer that fails one is an error",
-		"✗ 5 cached: $.a is not empty (failed 5 of 5 times: it is empty)",
-		"✓ 5 cached: status is 200",
-		"cached: tokens mean 12, 12 to 12, of 5",
+		"random_short 600 57.1% 0% 2.00% 40ms 300ms",
+		"cached 350 33.3% 14.3% 90.0% 20ms 300ms",
+		"vectors 100 9.52% 0% 0% – 300ms",
+		"50 failed; an answer that fails one is an error",
+		"✗ 50 cached: $.a is not empty (failed 50 of 50 times: it is empty)",
+		"✓ 50 cached: status is 200",
+		"cached: tokens mean 12, 12 to 12, of 50",
 		"Endpoints\n",
-		"embeddings 10 9.52% 0% 0% – 300ms",
+		"embeddings 100 9.52% 0% 0% – 300ms",
 	} {
 		squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 		if !strings.Contains(squeeze(out.String()), squeeze(want)) {

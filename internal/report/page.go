@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/health"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
@@ -47,6 +48,8 @@ type page struct {
 	HasLimits bool
 	Charts    charts
 	Latency   table
+	// Confidence is of the headline percentiles.
+	Confidence table
 
 	ErrorLede string
 	Errors    table
@@ -107,7 +110,7 @@ func newPage(b *export.Bundle) *page {
 	p := &page{
 		Tool:     cmp.Or(b.Tool.Version, "of unknown version"),
 		Scenario: cmp.Or(b.Run.Scenario, b.Run.ID, "Load test"),
-		Findings: b.Findings, Warnings: b.Warnings, Definitions: definitions,
+		Findings: b.Findings, Warnings: warnings(b), Definitions: definitions,
 		Nav: []link{{"time", "Over time"}, {"latency", "Latency"}, {"errors", "Errors"}, {"orgs", "Organizations"},
 			{"cost", "Cost"}, {"slices", "Models"}, {"users", "Users"}, {"run", "The run"}},
 	}
@@ -126,7 +129,7 @@ func newPage(b *export.Bundle) *page {
 		p.TimeLede = fmt.Sprintf("Each point is %s of the run; a request belongs to the moment it ended. Drag to zoom, double-click to see all.",
 			span(time.Duration(p.Charts.Interval*float64(time.Second))))
 	}
-	p.addLatency(all)
+	p.addLatency(all, b)
 	p.addErrors(all, at)
 	p.addChaos(b.Chaos)
 	p.addIsolation(b.Isolation)
@@ -157,12 +160,15 @@ func (p *page) addVerdict(b *export.Bundle, late bool) {
 		look.word = string(b.Verdict.Status)
 	}
 	p.Status, p.StatusWord, p.Glyph = b.Verdict.Status, look.word, look.glyph
+	if b.Verdict.GeneratorLimited {
+		p.StatusWord += ", generator-limited"
+	}
 	p.Icon = template.URL("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Ccircle cx='12' cy='12' r='12' fill='" + // #nosec G203 -- constants only
 		look.color + "'/%3E%3Cpath d='" + look.glyph + "' fill='none' stroke='%23fff' stroke-width='2.6' stroke-linecap='round' stroke-linejoin='round'/%3E%3C/svg%3E")
 	for _, r := range b.Verdict.Reasons {
 		p.Reasons = append(p.Reasons, metricName(r))
 	}
-	if n := len(b.Warnings); n > 0 {
+	if n := len(p.Warnings); n > 0 {
 		p.Doubts = append(p.Doubts, link{"warnings", human.Plural(n, "warning") + " about this run"})
 	}
 	if n := len(b.Findings); n > 0 {
@@ -300,6 +306,9 @@ func (p *page) addTiles(b *export.Bundle, all *stats.Group, s *stats.Summary) {
 	}
 	add("Error rate", known(m.Answered() > 0, human.Percent(h.ErrorRate)), "", sub)
 
+	if u := h.Users; u != nil {
+		add("Users delivered", significant(u.Delivered), "", "on average, of "+significant(u.Intended)+" intended")
+	}
 	sub = ""
 	if n := len(s.Rollup(stats.ByOrg)); n > 0 {
 		sub = "most at once, in " + human.Plural(n, "organization")
@@ -317,17 +326,18 @@ func (p *page) addTiles(b *export.Bundle, all *stats.Group, s *stats.Summary) {
 	}
 	add(users, known(h.MaxUsers > 0, human.Count(uint64(max(0, h.MaxUsers)))), "", sub)
 
-	quantiles := func(label string, l *stats.Histogram, empty string) {
+	quantiles := func(label, metric string, l *stats.Histogram, empty string) {
 		if l.Count() == 0 {
 			add(label, human.Unknown, "", empty)
 			return
 		}
-		value, unit, _ := strings.Cut(marked(l, 0.95), space)
-		add(label, value, unit, "p50"+space+marked(l, 0.5)+" · p99"+space+marked(l, 0.99))
+		marked := func(q float64) string { return marked(l, q, judgement(b).Marked(metric, q) != nil) }
+		value, unit, _ := strings.Cut(marked(0.95), space)
+		add(label, value, unit, "p50"+space+marked(0.5)+" · p99"+space+marked(0.99))
 	}
-	quantiles("TTFT p95", &all.Latency.TTFT, brief(m, "no streams were requested"))
-	quantiles("ITL p95", &all.Latency.ITL, brief(m, "no streams were requested"))
-	quantiles("End-to-end p95", &all.Latency.E2E, brief(m, ""))
+	quantiles("TTFT p95", "ttft", &all.Latency.TTFT, brief(m, "no streams were requested"))
+	quantiles("ITL p95", "itl", &all.Latency.ITL, brief(m, "no streams were requested"))
+	quantiles("End-to-end p95", "e2e", &all.Latency.E2E, brief(m, ""))
 
 	t := all.All
 	switch {
@@ -355,13 +365,29 @@ func (p *page) addTiles(b *export.Bundle, all *stats.Group, s *stats.Summary) {
 	add("Cached", value, "", sub)
 }
 
-// marked is a percentile, with a question mark if it is not firm.
-func marked(h *stats.Histogram, q float64) string {
-	s := latency(h.Quantile(q))
+// marked is a percentile, if it is known, with a question mark if it is not
+// firm and an exclamation mark if this tool is a notable part of it.
+func marked(h *stats.Histogram, q float64, ours bool) string {
+	d, known := h.Known(q)
+	if !known {
+		return human.Unknown
+	}
+	s := latency(d)
+	if ours {
+		return s + "!"
+	}
 	if h.Count() < verdict.SamplesWanted(q) {
 		s += "?"
 	}
 	return s
+}
+
+// judgement is what the generator found about itself; nil if nothing.
+func judgement(b *export.Bundle) *health.Judgement {
+	if b.Generator == nil {
+		return nil
+	}
+	return &b.Generator.Judgement
 }
 
 // brief says in a tile's few words why there is no latency.
@@ -415,6 +441,12 @@ func (p *page) addMeta(b *export.Bundle, at moments) {
 		}
 		add("Held back by us", lines...)
 	}
+	if b.Generator != nil && b.Generator.Observed != nil {
+		add("Load generator", generatorFacts(b)...)
+	}
+	if words := statistics(b); len(words) > 0 {
+		add("Statistics", words...)
+	}
 	if r.Workers > 0 {
 		add("Workers", strconv.Itoa(r.Workers))
 	}
@@ -455,6 +487,21 @@ func (p *page) addMeta(b *export.Bundle, at moments) {
 	}
 }
 
+// statistics say what was found of the numbers as such.
+func statistics(b *export.Bundle) (words []string) {
+	q := b.Quality
+	if q == nil {
+		return nil
+	}
+	if c := q.Concurrency; c != nil {
+		words = append(words, fmt.Sprintf("%s requests under way on average as seen, %s by Little's law", significant(c.Seen), significant(c.Implied)))
+	}
+	if s := q.Steady; s != nil && s.Settled {
+		words = append(words, fmt.Sprintf("phase %s was steady from %s after its beginning", s.Phase, span(time.Duration(s.From)*s.Interval)))
+	}
+	return words
+}
+
 func prefixed(prefix, s string) string {
 	if s == "" {
 		return ""
@@ -470,6 +517,8 @@ var definitions = []export.Finding{
 	{Title: "ITL", Detail: "Inter-token latency: the time between one content chunk and the next, one value for every gap, so that a stall is not averaged away."},
 	{Title: "TPOT", Detail: "Time per output token of a request: (last − first chunk) / (tokens − tokens in the first chunk), with the token count the platform reports."},
 	{Title: "Percentiles", Detail: "Nearest rank, from histograms that are merged before a percentile is taken; off by at most 0.4%. In a threshold a failed request counts as infinitely late."},
+	{Title: "Confidence", Detail: "The true percentile lies between the two durations with 95% certainty, whatever the distribution (ranks of a binomial), if requests do not depend on one another. A percentile from fewer values than such an interval takes is not shown: 6 for p50, 72 for p95, 368 for p99."},
+	{Title: "Generator-limited", Detail: "This tool itself may have added more than a tenth, and more than 1 ms, to a percentile, by sending or reading late. Such a percentile has an exclamation mark; the verdict says what was short."},
 	{Title: "Requests", Detail: "One attempt on the wire; a retry is a request of its own. Requests/s is measured requests over the measured time."},
 	{Title: "Goodput", Detail: "Successes that kept every objective of the scenario, per second of the measured time. Without objectives every success is good."},
 	{Title: "Error rate", Detail: "(Refused + failed) / answered. Refused is the platform saying no on purpose: 402, 403, 429 or 503. Requests given up when the run ended are not answered."},

@@ -15,28 +15,28 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 )
 
-func (p *page) addLatency(all *stats.Group) {
+func (p *page) addLatency(all *stats.Group, b *export.Bundle) {
 	p.Latency = table{
 		ID: "latency-table", Caption: "All latencies, of measured requests",
 		Columns: []column{{Name: "Latency"}, {Name: "Count", Numeric: true}, {Name: "Mean", Numeric: true}, {Name: "Min", Numeric: true},
 			{Name: "p50", Numeric: true}, {Name: "p90", Numeric: true}, {Name: "p95", Numeric: true}, {Name: "p99", Numeric: true}, {Name: "Max", Numeric: true}},
 		Empty: noE2E(all.Measured),
-		Note: fmt.Sprintf("A percentile with a question mark, here and below, comes from too few samples to be firm: p95 wants about %d, p99 about %d.",
-			verdict.SamplesWanted(0.95), verdict.SamplesWanted(0.99)),
+		Note: fmt.Sprintf("A percentile with a question mark, here and below, comes from too few samples to be firm: p95 wants about %d, p99 about %d. A dash comes from too few to be known: p50 takes %d, p95 %d, p99 %d.",
+			verdict.SamplesWanted(0.95), verdict.SamplesWanted(0.99), stats.Enough(0.50), stats.Enough(0.95), stats.Enough(0.99)),
 	}
 	if all.Measured.Requests == 0 {
 		return
 	}
 	for _, l := range []struct {
-		name, sub string
-		h         *stats.Histogram
+		name, sub, metric string
+		h                 *stats.Histogram
 	}{
-		{"End-to-end", "scheduled to complete answer", &all.Latency.E2E},
-		{"TTFT", "scheduled to first token", &all.Latency.TTFT},
-		{"ITL", "between two chunks", &all.Latency.ITL},
-		{"TPOT", "per output token of a request", &all.Latency.TPOT},
-		{"Connect", "DNS, TCP and TLS", &all.Latency.Connect},
-		{"Send lag", "this tool's own lateness", &all.Latency.SendLag},
+		{"End-to-end", "scheduled to complete answer", "e2e", &all.Latency.E2E},
+		{"TTFT", "scheduled to first token", "ttft", &all.Latency.TTFT},
+		{"ITL", "between two chunks", "itl", &all.Latency.ITL},
+		{"TPOT", "per output token of a request", "", &all.Latency.TPOT},
+		{"Connect", "DNS, TCP and TLS", "", &all.Latency.Connect},
+		{"Send lag", "this tool's own lateness", "", &all.Latency.SendLag},
 	} {
 		h := l.h
 		row := []cell{{Text: l.name, Sub: l.sub}}
@@ -45,10 +45,40 @@ func (p *page) addLatency(all *stats.Group) {
 				row = append(row, nothing())
 			}
 		} else {
-			row = append(row, counted(h.Count()), timed(h.Mean()), timed(h.Min()), percentile(h, 0.5), percentile(h, 0.9),
-				percentile(h, 0.95), percentile(h, 0.99), timed(h.Max()))
+			row = append(row, counted(h.Count()), timed(h.Mean()), timed(h.Min()))
+			for _, q := range []float64{0.5, 0.9, 0.95, 0.99} {
+				c := percentile(h, q)
+				if m := judgement(b).Marked(l.metric, q); m != nil {
+					c.Ours = "of this up to " + latency(m.Added) + " may be this tool's own"
+				}
+				row = append(row, c)
+			}
+			row = append(row, timed(h.Max()))
 		}
 		p.Latency.Rows = append(p.Latency.Rows, row)
+	}
+	p.addConfidence(b.Headline)
+}
+
+func (p *page) addConfidence(h export.Headline) {
+	p.Confidence = table{ID: "confidence-table", Caption: "Where the percentiles lie with 95% confidence",
+		Columns: []column{{Name: "Latency"}, numberOf("p50", ""), numberOf("p95", ""), numberOf("p99", "")}}
+	for _, l := range []struct {
+		name string
+		q    *export.Quantiles
+	}{{"End-to-end", h.E2E}, {"TTFT", h.TTFT}, {"TPOT", h.TPOT}} {
+		if l.q == nil {
+			continue
+		}
+		row := []cell{{Text: l.name}}
+		for _, ci := range []*export.Range{l.q.P50CI, l.q.P95CI, l.q.P99CI} {
+			if ci == nil {
+				row = append(row, nothing())
+			} else {
+				row = append(row, cell{Text: latency(ci[0]) + " to " + latency(ci[1]), Class: "num"})
+			}
+		}
+		p.Confidence.Rows = append(p.Confidence.Rows, row)
 	}
 }
 

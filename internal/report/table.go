@@ -35,6 +35,7 @@ type cell struct {
 	Sort  string // the value to sort by; empty sorts by Text
 	Mark  string // a coloured dot: pass, fail
 	Weak  string // why the value is not firm; empty if it is
+	Ours  string // what this tool has to do with it; empty if little
 
 	HasBar   bool
 	Bar      string // percent of the column's largest
@@ -60,12 +61,13 @@ func counted(n uint64) cell        { return number(human.Count(n), float64(n)) }
 func timed(d time.Duration) cell   { return number(latency(d), float64(d)) }
 func spanned(d time.Duration) cell { return number(span(d), float64(d)) }
 
-// percentile is unknown of an empty histogram, and marked if it is not firm.
+// percentile is unknown of too few values, and marked if it is not firm.
 func percentile(h *stats.Histogram, q float64) cell {
-	if h.Count() == 0 {
+	d, known := h.Known(q)
+	if !known {
 		return nothing()
 	}
-	c := timed(h.Quantile(q))
+	c := timed(d)
 	if want := verdict.SamplesWanted(q); h.Count() < want {
 		c.Weak = fmt.Sprintf("from %d samples; %s wants about %d", h.Count(), verdict.QuantileName(q), want)
 	}

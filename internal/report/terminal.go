@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/health"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
@@ -57,6 +58,7 @@ func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
 	t.thresholds()
 	t.load()
 	t.latencies()
+	t.generator()
 	t.orgs()
 	t.slices("Test types", stats.ByTestType, func(k stats.Key) string { return k.TestType })
 	t.slices("Endpoints", func(k stats.Key) stats.Key { return stats.Key{Endpoint: k.Endpoint} }, func(k stats.Key) string { return k.Endpoint })
@@ -66,7 +68,7 @@ func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
 	t.keys()
 	t.chaos()
 	t.notes("Findings about the platform", t.findings())
-	t.notes("Warnings", b.Warnings)
+	t.notes("Warnings", warnings(b))
 	t.end()
 	_, err := io.WriteString(w, t.out.String())
 	return err
@@ -131,7 +133,11 @@ func (t *terminal) verdict() {
 	}
 	t.line(head)
 	for _, r := range t.b.Verdict.Reasons {
-		t.text("  ", r, asIs)
+		ink := asIs
+		if t.b.Verdict.GeneratorLimited && strings.HasPrefix(r, "generator-limited") {
+			ink = t.Warn
+		}
+		t.text("  ", r, ink)
 	}
 	stop := cmp.Or(t.b.Stop.Reason, human.Unknown)
 	if t.b.Stop.Detail != "" && !slices.Contains(t.b.Verdict.Reasons, t.b.Stop.Detail) { // long, if it is there already
@@ -227,6 +233,13 @@ func (t *terminal) load() {
 		}
 		t.line(s)
 	}
+	if u := h.Users; u != nil {
+		ink := t.Dim
+		if u.Delivered < 0.95*u.Intended {
+			ink = t.Warn
+		}
+		t.text("  ", "closed load: "+human.Rate(u.Delivered)+" users on average, of "+human.Rate(u.Intended)+" intended", ink)
+	}
 	if a := h.Arrivals; a != nil {
 		ink, dropped := t.Dim, "none dropped"
 		if a.Dropped > 0 {
@@ -262,17 +275,30 @@ func (t *terminal) latencies() {
 	}
 	t.out.WriteByte('\n')
 	t.line(head + t.Dim(human.Right("samples", 10)))
-	weak := false
+	weak, ours, unknown := false, false, false
 	for _, row := range []struct {
 		name string
 		q    *export.Quantiles
 	}{{"TTFT", t.b.Headline.TTFT}, {"ITL", t.b.Headline.ITL}, {"e2e", t.b.Headline.E2E}, {"TPOT", t.b.Headline.TPOT}} {
+		var judged *health.Judgement
+		if t.b.Generator != nil {
+			judged = &t.b.Generator.Judgement
+		}
 		s, samples := "  "+human.Left(row.name, 5), human.Unknown
 		for _, c := range columns {
 			value, mark := human.Unknown, " "
 			if row.q != nil {
-				value, samples = human.Duration(c.of(row.q)), human.Count(row.q.Count)
-				if row.q.Count < verdict.SamplesWanted(c.q) {
+				samples = human.Count(row.q.Count)
+				if c.q > 0 && row.q.Count < stats.Enough(c.q) {
+					s += human.Right(value, 9) + mark
+					unknown = true
+					continue
+				}
+				value = human.Duration(c.of(row.q))
+				switch {
+				case judged.Marked(strings.ToLower(row.name), c.q) != nil:
+					mark, ours = t.Warn("!"), true
+				case row.q.Count < verdict.SamplesWanted(c.q):
 					mark, weak = t.Warn("?"), true
 				}
 			}
@@ -283,6 +309,14 @@ func (t *terminal) latencies() {
 	if m := t.overall.Measured; m.Refused+m.Failed > 0 && len(t.b.Verdict.Checks) > 0 {
 		t.text("  ", "of successes; the thresholds count a failed request as infinitely late", t.Dim)
 	}
+	t.confidence()
+	if ours {
+		t.text("  ", fmt.Sprintf("! this tool itself may be more than %.0f%% of it: see the verdict", 100*health.Share), t.Warn)
+	}
+	if unknown {
+		t.text("  ", fmt.Sprintf("– from too few samples to be known: p50 takes %d, p95 %d, p99 %d",
+			stats.Enough(0.50), stats.Enough(0.95), stats.Enough(0.99)), t.Dim)
+	}
 	if weak {
 		t.text("  ", fmt.Sprintf("? from too few samples to be firm: p95 wants about %d, p99 about %d",
 			verdict.SamplesWanted(0.95), verdict.SamplesWanted(0.99)), t.Dim)
@@ -292,6 +326,77 @@ func (t *terminal) latencies() {
 // anyDropped reports whether an organization had arrivals that could not start.
 func anyDropped(orgs []export.Org) bool {
 	return slices.ContainsFunc(orgs, func(o export.Org) bool { return o.Arrivals != nil && o.Arrivals.Dropped > 0 })
+}
+
+// confidence writes how far the percentiles of whole requests can be trusted.
+func (t *terminal) confidence() {
+	for _, row := range []struct {
+		name string
+		q    *export.Quantiles
+	}{{"TTFT", t.b.Headline.TTFT}, {"e2e", t.b.Headline.E2E}} {
+		if row.q == nil {
+			continue
+		}
+		var known []string
+		for _, p := range []struct {
+			name string
+			ci   *export.Range
+		}{{"p50", row.q.P50CI}, {"p95", row.q.P95CI}, {"p99", row.q.P99CI}} {
+			if p.ci != nil {
+				known = append(known, p.name+" "+human.Duration(p.ci[0])+" to "+human.Duration(p.ci[1]))
+			}
+		}
+		if len(known) > 0 {
+			t.text("  ", "95% sure: "+row.name+" "+strings.Join(known, ", "), t.Dim)
+		}
+	}
+}
+
+// generator writes how this tool itself was.
+func (t *terminal) generator() {
+	if g := t.b.Generator; g == nil || g.Observed == nil {
+		return
+	}
+	t.section("Generator", "")
+	for _, line := range generatorFacts(t.b) {
+		t.text("  ", line, t.Dim)
+	}
+}
+
+// generatorFacts say how this tool itself was, in lines that are always the same.
+func generatorFacts(b *export.Bundle) []string {
+	o := b.Generator.Observed
+	work := human.Rate(o.Cores()) + " of " + human.Rate(o.CPUs) + " CPUs used"
+	if t := o.Throttled; t != nil && t.Periods > 0 {
+		work += ", quota used up in " + human.Percent(float64(t.Throttled)/float64(t.Periods)) + " of its periods"
+	}
+	if q := b.Quality; q != nil && q.Concurrency != nil {
+		work += ", " + human.Rate(q.Concurrency.Seen) + " requests under way on average"
+	}
+	late := func(h *stats.Histogram) string {
+		if d, known := h.Known(0.99); known {
+			return human.Duration(d)
+		}
+		return human.Unknown
+	}
+	sending := human.Unknown
+	if lag := b.Headline.SendLag; lag != nil && lag.P99 > 0 {
+		sending = human.Duration(lag.P99)
+	}
+	facts := []string{work, "late, p99: sending " + sending + ", reading " + late(&o.ReadLag) +
+		", scheduler " + late(&o.Scheduling) + ", GC pauses " + late(&o.Pauses)}
+	var rooms []string
+	room := func(name string, r *health.Room) {
+		if r != nil {
+			rooms = append(rooms, human.Count(r.Used)+" of "+human.Count(r.Limit)+" "+name)
+		}
+	}
+	room("descriptors", o.Descriptors)
+	room("local ports", o.Ports)
+	if len(rooms) > 0 {
+		facts = append(facts, strings.Join(rooms, ", ")+" in use at most")
+	}
+	return facts
 }
 
 // orgs compares the tenants, if there are several: all in order, or, if they
@@ -326,10 +431,11 @@ func (t *terminal) orgs() {
 		of    func(*stats.Group) string
 	}
 	p95 := func(h *stats.Histogram) string {
-		if h.Count() == 0 {
+		d, known := h.Known(0.95)
+		if !known {
 			return human.Unknown
 		}
-		return human.Duration(h.Quantile(0.95))
+		return human.Duration(d)
 	}
 	columns := []column{
 		{"requests", 10, func(g *stats.Group) string { return human.Short(g.All.Requests) }},
@@ -429,10 +535,11 @@ func (t *terminal) slices(title string, by func(stats.Key) stats.Key, name func(
 	}
 	t.section(title, remark)
 	p95 := func(h *stats.Histogram) string {
-		if h.Count() == 0 {
+		d, known := h.Known(0.95)
+		if !known {
 			return human.Unknown
 		}
-		return human.Duration(h.Quantile(0.95))
+		return human.Duration(d)
 	}
 	width = min(width, max(8, t.o.Width-2-10-8-8-9-10-10))
 	row := func(name, requests, share, errors, cached, ttft, e2e string) string {
@@ -684,4 +791,12 @@ func (t *terminal) cleanup() (text string, ink func(string) string, todo bool) {
 		s = cmp.Or(s, "nothing was created")
 	}
 	return s, ink, todo
+}
+
+// warnings are those about the run and about its statistics.
+func warnings(b *export.Bundle) []string {
+	if b.Quality == nil {
+		return b.Warnings
+	}
+	return slices.Concat(b.Warnings, b.Quality.Doubts)
 }

@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/health"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report/reporttest"
@@ -38,6 +40,7 @@ var terminalCases = []struct {
 	{"many", report.TerminalOptions{}, crowded},
 	{"unknown", report.TerminalOptions{Width: 80}, unpriced},
 	{"open", report.TerminalOptions{Width: 80}, openLoad},
+	{"limited", report.TerminalOptions{Width: 80}, limited},
 	{"broken", report.TerminalOptions{Width: 80}, func() *export.Bundle {
 		return &export.Bundle{
 			Run:       export.Run{ID: "r1", Scenario: "tenants-chat"},
@@ -62,6 +65,22 @@ func openLoad() *export.Bundle {
 	b.Orgs[0].Arrivals = &export.Arrivals{Intended: 10_000}
 	b.Orgs[1].Arrivals = &export.Arrivals{Intended: 10_000, Dropped: 60}
 	b.Verdict.Reasons = append(b.Verdict.Reasons, "under less load than was asked for: 60 of 20000 arrivals (0.30%) could not start")
+	return b
+}
+
+// limited is a run in which the load generator had too little CPU.
+func limited() *export.Bundle {
+	b := quiet()
+	b.Headline.Users = &export.UserLoad{Intended: 6, Delivered: 5.5}
+	o := &health.Observations{
+		Duration: b.Run.Duration, CPUs: 1, CPUTime: b.Run.Duration * 9 / 10, Throttled: &health.Throttling{Periods: 1400, Throttled: 700, Time: time.Minute},
+		Descriptors: &health.Room{Used: 31, Limit: 1024}, Ports: &health.Room{Used: 40, Limit: 28232},
+	}
+	o.ReadLag.RecordN(5*time.Millisecond, 900)
+	o.ReadLag.RecordN(80*time.Millisecond, 100)
+	b.Generator = &export.Generator{Observed: o, Judgement: health.Judge(health.Evidence{Observations: o, Latency: &b.Summary.Overall().Latency})}
+	b.Quality = export.NewQuality(b, nil)
+	b.Verdict = verdict.Judge(verdict.Input{Overall: b.Summary.Overall(), Generator: b.Generator.Reasons})
 	return b
 }
 

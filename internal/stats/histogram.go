@@ -136,11 +136,26 @@ func (h *Histogram) QuantileWithLate(q float64, late uint64) (time.Duration, boo
 	if total == 0 {
 		return 0, true
 	}
-	rank := uint64(math.Ceil(q*float64(total) - 1e-9))
-	rank = min(max(rank, 1), total)
+	rank := rankOf(q, total)
 	if rank > h.count {
 		return 0, false
 	}
+	lo, hi := h.at(rank)
+	return h.clamp(lo + (hi-lo)/2), true
+}
+
+func (h *Histogram) clamp(d time.Duration) time.Duration {
+	return min(max(d, h.Min()), h.Max())
+}
+
+// rankOf is the nearest rank ⌈q·n⌉, from 1 to n.
+func rankOf(q float64, n uint64) uint64 {
+	rank := uint64(math.Ceil(q*float64(n) - 1e-9))
+	return min(max(rank, 1), n)
+}
+
+// at returns between which durations the one of a rank lies, 1 ≤ rank ≤ count.
+func (h *Histogram) at(rank uint64) (lo, hi time.Duration) {
 	var seen uint64
 	for pg, p := range h.pages {
 		if p == nil {
@@ -150,12 +165,11 @@ func (h *Histogram) QuantileWithLate(q float64, late uint64) (time.Duration, boo
 			seen += n
 			if n > 0 && seen >= rank {
 				lo, hi := bounds(pg, sub)
-				mid := lo + (hi-lo)/2
-				return time.Duration(min(max(mid, h.min), h.max)), true
+				return time.Duration(lo), time.Duration(hi)
 			}
 		}
 	}
-	return time.Duration(h.max), true
+	return time.Duration(h.max), time.Duration(h.max)
 }
 
 // CountAbove returns how many durations lie in buckets wholly above d.

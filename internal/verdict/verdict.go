@@ -66,6 +66,9 @@ type Verdict struct {
 	Status  Status   `json:"status"`
 	Reasons []string `json:"reasons"` // first the one that decided
 	Checks  []Check  `json:"checks"`
+	// GeneratorLimited says that this tool itself is a notable part of the
+	// numbers; the reasons say of which, and for want of what.
+	GeneratorLimited bool `json:"generatorLimited,omitempty"`
 }
 
 // Input is what a verdict is made from.
@@ -89,6 +92,10 @@ type Input struct {
 	// Arrivals is how many requests were due under open load, and Dropped how
 	// many of these were never sent. They weaken a verdict and do not make it.
 	Arrivals, Dropped uint64
+	// Generator says what this tool was short of, so that it shows in the
+	// numbers. It weakens a verdict and does not make it: the platform was at
+	// least as good as the numbers.
+	Generator []string
 }
 
 // Judge returns the verdict. The order of gravity is broken, interrupted,
@@ -162,6 +169,10 @@ func Judge(in Input) Verdict {
 			v.Reasons = append(v.Reasons, fmt.Sprintf("the scenario sets no thresholds; %d of %d requests succeeded",
 				overall.Measured.Succeeded, overall.Measured.Answered()))
 		}
+	}
+	v.GeneratorLimited = len(in.Generator) > 0
+	for _, short := range in.Generator {
+		v.Reasons = append(v.Reasons, "generator-limited: "+short)
 	}
 	if in.Dropped > 0 {
 		v.Reasons = append(v.Reasons, fmt.Sprintf("under less load than was asked for: %d of %d arrivals (%s) could not start",

@@ -116,3 +116,15 @@ func TestQuantileName(t *testing.T) {
 		}
 	}
 }
+
+func TestAGeneratorThatIsShortOfSomethingIsNamed(t *testing.T) {
+	g := &stats.Group{}
+	g.All.Requests, g.All.Succeeded, g.Measured.Requests, g.Measured.Succeeded = 1, 1, 1, 1
+	v := Judge(Input{Overall: g, Generator: []string{"it had no CPU"}})
+	if v.Status != Passed || !v.GeneratorLimited || v.Reasons[len(v.Reasons)-1] != "generator-limited: it had no CPU" {
+		t.Errorf("%+v", v)
+	}
+	if v := Judge(Input{Overall: g}); v.GeneratorLimited {
+		t.Errorf("%+v", v)
+	}
+}

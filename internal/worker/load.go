@@ -13,10 +13,12 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/health"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
 )
 
@@ -41,13 +43,14 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	defer w.alarm.Close()
 	// The fleet is made of what can stop it; nobody asks before it runs.
 	var fleet *simulator.Fleet
-	asker, breaker := w.stack(client, w.collector, func(why error) { fleet.Stop(why) }, harm)
+	asker, breaker := w.stack(client, record.Tee{w.collector, &w.work}, func(why error) { fleet.Stop(why) }, harm)
 	pattern := w.job.pattern(len(users))
 	options := simulator.Options{
 		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Scripts: w.job.scripts(),
 		Pattern: pattern, Replace: w.job.replace, Asker: asker, Epoch: epoch, Alarm: w.alarm,
 		Watch: simulator.Watch{Tick: func(t simulator.Tick) {
 			w.collector.Observe(t.Offset, t.Active, t.Phase)
+			w.observe(t)
 			w.mu.Lock()
 			w.tick = t
 			w.mu.Unlock()
@@ -77,7 +80,9 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	if w.keys != nil {
 		watching.Go(func() { w.keys.run(watched, client, func(why error) { fleet.Stop(why) }) })
 	}
+	monitor := health.Start(w.inFlight.Load)
 	err = fleet.Run(ctx)
+	w.observed = monitor.Stop()
 	stopWatching()
 	watching.Wait()
 
@@ -204,7 +209,7 @@ func (w *Worker) describeChaos(b *export.Bundle, harm *chaos.Injector) {
 func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 	b.Run.Duration = time.Since(b.Run.Started)
 	for _, p := range fleet.Phases() {
-		phase := export.Phase{Name: p.Name, Start: p.Start, End: p.End, Measured: p.Measured, TargetUsers: p.Target}
+		phase := export.Phase{Name: p.Name, Start: p.Start, End: p.End, Measured: p.Measured, TargetUsers: p.Target, Constant: w.job.phases.Constant(p.Name)}
 		if w.job.open != nil {
 			phase.TargetUsers = 0
 			phase.Arrivals = &export.Arrivals{Intended: p.Due, Dropped: p.Dropped}

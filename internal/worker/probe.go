@@ -39,7 +39,7 @@ func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error
 	if w.Log.Core().Enabled(zap.DebugLevel) {
 		sink = append(sink, record.SinkFunc(w.logRequest))
 	}
-	var asker simulator.Asker = simulator.Direct{Client: client}
+	var asker simulator.Asker = inFlight{simulator.Direct{Client: client}, &w.inFlight}
 	if w.places != nil {
 		asker = &management{
 			Asker: asker, once: w.tenancy.Once(), ledger: w.ledger, now: client.Now, job: &w.job, run: w.RunID, places: w.places, warn: w.warnOnce,

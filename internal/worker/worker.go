@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,6 +22,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/health"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/isolation"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
@@ -72,6 +74,10 @@ type Worker struct {
 	keys      *keyTest          // nil if no keys are withdrawn
 	places    map[int]*place    // of the users, by UserIndex; nil as tenancy
 	ledger    *ledger.Ledger    // nil as tenancy
+	inFlight  atomic.Int64
+	work      work
+	userLoads []userLoad           // of the fleet's goroutine, until it has ended
+	observed  *health.Observations // of this process; nil before the end of the load
 
 	mu       sync.Mutex // guards what follows
 	stage    string
@@ -195,7 +201,8 @@ func (w *Worker) beforeLoad(err error, b *export.Bundle) error {
 func (w *Worker) conclude(b *export.Bundle) {
 	b.Summary = w.collector.Summary()
 	b.Headline = export.NewHeadline(b.Summary, b.Run.MeasuredDuration)
-	b.Headline.Arrivals = export.MeasuredArrivals(b.Phases)
+	b.Headline.Arrivals, b.Headline.Users = export.MeasuredArrivals(b.Phases), w.delivered(b.Phases)
+	w.judgeGenerator(b)
 	if detail := unenforced(b.Orgs, b.Summary.Rollup(stats.ByOrg)); detail != "" {
 		w.find("budgets are not enforced", "%s", detail)
 	}
@@ -222,6 +229,9 @@ func (w *Worker) conclude(b *export.Bundle) {
 		if k.Verdict == string(isolation.Outlived) {
 			in.Leaks = append(in.Leaks, fmt.Sprintf("key lifecycle: keys OUTLIVE %s: %s", outlived[k.Action], k.Reason))
 		}
+	}
+	if b.Generator != nil {
+		in.Generator = b.Generator.Reasons
 	}
 	switch b.Stop.Reason {
 	case "limit":

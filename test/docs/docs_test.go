@@ -266,12 +266,14 @@ func (l tool) run(t *testing.T, args ...string) (output string, exit int) {
 var (
 	runID   = regexp.MustCompile(`\d{8}-\d{6}-[0-9a-f]{4}`)
 	doubt   = regexp.MustCompile(`from (\d+ samples); p\d+ wants about \d+`)
-	measure = regexp.MustCompile(`(?:\d[\d.,]*(?:ns|µs|ms|%|[smh])?)+\??`)
+	measure = regexp.MustCompile(`(?:\d[\d.,]*(?:ns|µs|ms|%|[smh])?)+[?!]?`)
+	sure    = regexp.MustCompile(`(, p\d+ \S+ to \S+)+$`) // how many are known depends on the number of samples
 	spaces  = regexp.MustCompile(`\s+`)
 )
 
 // shape is a line of a summary without what differs from run to run.
 func shape(line string) string {
+	line = strings.ReplaceAll(sure.ReplaceAllString(line, ""), "–", "0")
 	line = doubt.ReplaceAllString(runID.ReplaceAllString(line, "ID"), "$1")
 	return strings.TrimSpace(spaces.ReplaceAllString(measure.ReplaceAllString(line, "#"), " "))
 }
