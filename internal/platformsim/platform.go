@@ -3,6 +3,7 @@ package platformsim
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -290,12 +291,19 @@ func (p *Platform) Router() http.Handler { return http.HandlerFunc(p.route) }
 
 // Listen says where to listen; empty means a free port of 127.0.0.1. The
 // management API has no authentication and therefore keeps to loopback.
-type Listen struct{ UserOrg, Router, Management string }
+type Listen struct {
+	UserOrg, Router, Management string
+	// TLS makes the router speak TLS, and HTTP/2 unless HTTP1 is set; nil: it
+	// speaks HTTP/1.1 without.
+	TLS   *tls.Config
+	HTTP1 bool
+}
 
 // server is one listener and who serves it.
 type server struct {
 	http.Server
 	listener net.Listener
+	tls      bool
 }
 
 // Start listens on three ports and serves them until Close. If one of them
@@ -328,8 +336,19 @@ func (p *Platform) Start(l Listen) error {
 	if p.quirks.ColdKeyCrash {
 		p.servers[0].ConnState = p.cold.watch
 	}
+	if router := p.servers[0]; l.TLS != nil {
+		router.tls, router.TLSConfig, router.Protocols = true, l.TLS, new(http.Protocols)
+		router.Protocols.SetHTTP1(true)
+		router.Protocols.SetHTTP2(!l.HTTP1)
+	}
 	for _, srv := range p.servers {
-		p.serving.Go(func() { _ = srv.Serve(srv.listener) }) // ends when Close closes the listener
+		p.serving.Go(func() { // ends when Close closes the listener
+			if srv.tls {
+				_ = srv.ServeTLS(srv.listener, "", "")
+				return
+			}
+			_ = srv.Serve(srv.listener)
+		})
 	}
 	p.serving.Go(func() { p.keepTime(p.stop) })
 	return nil
@@ -354,7 +373,11 @@ func (p *Platform) url(i int) string {
 	if i >= len(p.servers) {
 		return ""
 	}
-	return "http://" + p.servers[i].listener.Addr().String()
+	scheme := "http://"
+	if p.servers[i].tls {
+		scheme = "https://"
+	}
+	return scheme + p.servers[i].listener.Addr().String()
 }
 
 // RouterURL returns where the router listens; empty before Start.

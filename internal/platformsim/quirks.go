@@ -53,6 +53,12 @@ type Quirks struct {
 	UnknownModel500  bool `quirk:"unknown-model-500"`  // a model without a route is 500 ROUTING_ERROR, not 404
 	NoRequestID      bool `quirk:"no-request-id"`      // X-Request-Id is not echoed
 
+	// How streams come, which servers do in different ways; all are allowed.
+	StreamCRLF     bool `quirk:"stream-crlf,-"`     // lines end with CR LF
+	StreamComments bool `quirk:"stream-comments,-"` // a comment comes before every write, to keep the connection alive
+	StreamSplits   bool `quirk:"stream-splits,-"`   // every write comes in two, cut one byte further each time
+	NoStreamUsage  bool `quirk:"no-stream-usage,-"` // stream_options.include_usage is ignored
+
 	// The rate limiter.
 	LimiterLosesFractions bool `quirk:"limiter-loses-fractions"` // fractions of a token are thrown away at every call, refused ones too
 	LimiterCountsAll      bool `quirk:"limiter-counts-all"`      // every authenticated call counts, 404s too
@@ -63,7 +69,8 @@ type Quirks struct {
 // AsObserved returns the quirks of the platform as it really behaves today,
 // with its router mended so that inference works at all. Left out, and to be
 // had by name: head-refuses-all (the router unmended), cold-key-crash (which
-// comes and goes) and slow-usage-records (which depends on how it is deployed).
+// comes and goes) and slow-usage-records (which depends on how it is deployed),
+// and the ways of streams.
 func AsObserved() Quirks {
 	var q Quirks
 	for s := range switches(&q) {

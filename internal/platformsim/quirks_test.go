@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -203,6 +204,24 @@ var quirkTests = map[string]func(t *testing.T, q quirky) bool{
 		a := q.m.ask(q.p, chatPath, strings.Replace(hello, "{", `{"stream":true,`, 1))
 		return a.status == 502 && strings.Contains(a.body, "BACKEND_ERROR") && strings.Contains(a.body, "invalid character 'd' looking for beginning of value")
 	},
+	"stream-crlf": func(_ *testing.T, q quirky) bool {
+		body := q.m.ask(q.p, chatPath, strings.Replace(hello, "{", `{"stream":true,`, 1)).body
+		return strings.HasSuffix(body, "data: [DONE]\r\n\r\n") && strings.Count(body, "\n") == strings.Count(body, "\r\n")
+	},
+	"stream-comments": func(_ *testing.T, q quirky) bool {
+		return strings.HasPrefix(q.m.ask(q.p, chatPath, strings.Replace(hello, "{", `{"stream":true,`, 1)).body, ": keep-alive\n\n")
+	},
+	"stream-splits": func(_ *testing.T, q quirky) bool {
+		r := httptest.NewRequest("POST", chatPath, strings.NewReader(strings.Replace(hello, "{", `{"stream":true,`, 1)))
+		r.Header.Set("X-API-Key", q.m.key)
+		w := &writes{ResponseRecorder: httptest.NewRecorder()}
+		q.p.Router().ServeHTTP(w, r)
+		return w.n > 1 && strings.HasPrefix(w.Body.String(), "data: {") && strings.HasSuffix(w.Body.String(), "data: [DONE]\n\n")
+	},
+	"no-stream-usage": func(_ *testing.T, q quirky) bool {
+		body := q.m.ask(q.p, chatPath, strings.Replace(hello, "{", `{"stream":true,"stream_options":{"include_usage":true},`, 1)).body
+		return strings.Contains(body, "[DONE]") && !strings.Contains(body, `"usage"`)
+	},
 	"string-content": func(_ *testing.T, q quirky) bool {
 		return q.m.ask(q.p, chatPath, `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x"}]}]}`).status == 400 &&
 			q.m.ask(q.p, "/v1/completions", `{"model":"m","prompt":["x"]}`).status == 400
@@ -281,6 +300,17 @@ func tenantOf(q quirky, slug string, rps float64, burst int) member {
 type panicking struct{ testing.TB }
 
 func (panicking) Helper() {}
+
+// writes counts how often something is written.
+type writes struct {
+	*httptest.ResponseRecorder
+	n int
+}
+
+func (w *writes) Write(b []byte) (int, error) {
+	w.n++
+	return w.ResponseRecorder.Write(b)
+}
 
 func TestEveryQuirk(t *testing.T) {
 	for _, name := range platformsim.QuirkNames() {
@@ -366,7 +396,7 @@ func TestQuirkNames(t *testing.T) {
 			left = append(left, n)
 		}
 	}
-	if !slices.Equal(left, []string{"cold-key-crash", "head-refuses-all", "slow-usage-records"}) {
+	if !slices.Equal(left, []string{"cold-key-crash", "head-refuses-all", "no-stream-usage", "slow-usage-records", "stream-comments", "stream-crlf", "stream-splits"}) {
 		t.Errorf("not in AsObserved: %v", left)
 	}
 	var q platformsim.Quirks

@@ -80,6 +80,7 @@ type call struct {
 	cut            bool // reset the connection in the end
 
 	writes             int64
+	emitted            int // writes of events that were cut in two
 	writeSum, writeMax time.Duration
 }
 

@@ -1,6 +1,7 @@
 package platformsim
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -53,7 +54,7 @@ func (c *call) stream(seq *llm.Sequence) {
 	}
 	if len(b) > opening {
 		if !c.backend.instant {
-			if !c.write(b[opening:]) || !c.flush() {
+			if !c.emit(b[opening:]) || !c.flush() {
 				return
 			}
 			b = b[:opening]
@@ -108,7 +109,7 @@ func (c *call) stream(seq *llm.Sequence) {
 			b = c.appendEnd(b, event)
 			ended = true
 		}
-		if !c.write(b[opening:]) || !c.flush() {
+		if !c.emit(b[opening:]) || !c.flush() {
 			c.keep(b)
 			return
 		}
@@ -141,11 +142,31 @@ func (c *call) stream(seq *llm.Sequence) {
 	}
 	if !ended {
 		b = c.appendEnd(b, event)
-		if c.write(b[opening:]) {
+		if c.emit(b[opening:]) {
 			c.flush()
 		}
 	}
 	c.keep(b)
+}
+
+// emit writes events in the way that the quirks of streams ask for.
+func (c *call) emit(b []byte) bool {
+	q := &c.p.quirks
+	if q.StreamComments {
+		b = append([]byte(": keep-alive\n\n"), b...)
+	}
+	if q.StreamCRLF {
+		b = bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n")) // the JSON has no line break of its own
+	}
+	if q.StreamSplits && len(b) > 1 {
+		at := 1 + c.emitted%(len(b)-1)
+		c.emitted++
+		if !c.write(b[:at]) || !c.flush() {
+			return false
+		}
+		b = b[at:]
+	}
+	return c.write(b)
 }
 
 // keep lets the buffer be used again.
@@ -164,7 +185,7 @@ func (c *call) appendEnd(b []byte, event func([]byte, string) []byte) []byte {
 	} else {
 		b = event(b, `{"index":0,"text":"","finish_reason":"`+c.finish+`"}]}`)
 	}
-	if c.ask.StreamOptions.IncludeUsage {
+	if c.ask.StreamOptions.IncludeUsage && !c.p.quirks.NoStreamUsage {
 		b = event(b, `],`+string(c.appendUsage(nil))+`}`)
 	}
 	return append(b, "data: [DONE]\n\n"...)

@@ -4,12 +4,8 @@ package e2e
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/bench/truthlog"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
@@ -170,27 +167,11 @@ func truthRun(t *testing.T, bin, steady string, platformArgs ...string) *truthOu
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &truthOutcome{bundle: bundle, entries: truthEntries(t, log), said: said.String()}
-}
-
-// truthEntries reads the platform's log.
-func truthEntries(t *testing.T, path string) []platformsim.Entry {
-	t.Helper()
-	data, err := os.ReadFile(path)
+	entries, err := truthlog.Read(log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, data, _ = bytes.Cut(data, []byte("\n")) // the header
-	var entries []platformsim.Entry
-	for d := json.NewDecoder(bytes.NewReader(data)); ; {
-		var e platformsim.Entry
-		if err := d.Decode(&e); err == io.EOF {
-			return entries
-		} else if err != nil {
-			t.Fatalf("the platform's log: %v", err)
-		}
-		entries = append(entries, e)
-	}
+	return &truthOutcome{bundle: bundle, entries: entries, said: said.String()}
 }
 
 // truthCounts is what both sides count.
@@ -257,37 +238,21 @@ func (r *truthOutcome) agree(t *testing.T, by func(stats.Key) stats.Key) {
 // and reports whether all of them agree within 1 ms or 2%.
 func (r *truthOutcome) punctual(t *testing.T, attempt int) bool {
 	t.Helper()
-	var ttft, e2e, itl []time.Duration
-	for _, e := range r.entries {
-		if e.Status != 200 || strings.Contains(e.ID, "-pre-flight") {
-			continue
-		}
-		e2e = append(e2e, e.Done-e.Arrived)
-		for i, left := range e.Chunks {
-			if i == 0 {
-				ttft = append(ttft, left-e.Arrived)
-			} else {
-				itl = append(itl, left-e.Chunks[i-1])
-			}
-		}
-	}
 	l := r.bundle.Summary.Overall().Latency
 	good := true
-	for _, m := range []struct {
-		name  string
-		ours  *stats.Histogram
-		truth []time.Duration
-	}{{"TTFT", &l.TTFT, ttft}, {"e2e", &l.E2E, e2e}, {"ITL", &l.ITL, itl}} {
-		if int(m.ours.Count()) != len(m.truth) {
-			t.Fatalf("%s: %d values, %d in truth", m.name, m.ours.Count(), len(m.truth))
+	for _, m := range truthlog.Metrics(r.entries, &l) {
+		if int(m.Ours.Count()) != len(m.Truth) {
+			t.Fatalf("%s: %d values, %d in truth", m.Name, m.Ours.Count(), len(m.Truth))
 		}
-		slices.Sort(m.truth)
+		if off := m.Rounding(); off > 0.01 {
+			t.Errorf("%s: a percentile of the histogram is %.2f%% off the exact one", m.Name, 100*off)
+		}
 		for _, q := range []float64{0.5, 0.99} {
-			ours, truth := m.ours.Quantile(q), m.truth[int(math.Ceil(q*float64(len(m.truth))))-1]
+			ours, truth := m.Quantile(q)
 			off, bar := ours-truth, max(time.Millisecond, truth/50)
 			ok := off.Abs() <= bar
 			good = good && ok
-			t.Logf("attempt %d: %-4s p%-3.4g truth %8.0f µs, ours %+6.0f µs of ±%5.0f: %s", attempt, m.name, q*100,
+			t.Logf("attempt %d: %-4s p%-3.4g truth %8.0f µs, ours %+6.0f µs of ±%5.0f: %s", attempt, m.Name, q*100,
 				micro(truth), micro(off), micro(bar), map[bool]string{true: "agrees", false: "TOO FAR"}[ok])
 		}
 	}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/bench/truthlog"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
+)
+
+// cell is one platform and one load.
+type cell struct {
+	Name      string
+	TTFT, ITL time.Duration // of a question alone; ITL is between chunks
+	Tokens    int           // of an answer
+	PerChunk  int
+	Quirks    platformsim.Quirks
+	TLS       bool
+	HTTP2     bool
+
+	Users    int
+	Think    time.Duration // at most, from 0
+	Arrivals float64       // a second; 0: closed load
+	Duration time.Duration
+	Quick    bool   // also with -quick
+	Truth    string // file of the log
+}
+
+// matrix is one cell in the middle, and others that differ from it in one
+// respect each, from one end of its range to the other.
+func matrix() (cells []cell) {
+	duration := *length
+	if *quick {
+		duration = min(duration, 5*time.Second)
+	}
+	add := func(name string, quick bool, change func(*cell)) {
+		c := cell{Name: name, TTFT: 5 * time.Millisecond, ITL: 10 * time.Millisecond, Tokens: 32, PerChunk: 1,
+			Users: 40, Think: 500 * time.Millisecond, Duration: duration, Quick: quick}
+		change(&c)
+		cells = append(cells, c)
+	}
+	add("middle: TTFT 5 ms, ITL 10 ms, 40 users", true, func(*cell) {})
+	for _, d := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, time.Second, 5 * time.Second} {
+		add("TTFT "+d.String(), false, func(c *cell) {
+			c.TTFT, c.Users, c.Duration = d, 8, max(duration, 8*d)
+		})
+	}
+	for _, d := range []time.Duration{200 * time.Microsecond, time.Millisecond, 100 * time.Millisecond} {
+		add("ITL "+d.String(), d == time.Millisecond, func(c *cell) { c.ITL, c.Users = d, 20 })
+	}
+	for _, n := range []int{4, 16, 64} {
+		add(fmt.Sprintf("%d tokens a chunk", n), n == 16, func(c *cell) { c.PerChunk, c.Tokens = n, 4*n+1 })
+	}
+	add("chunks split at every byte", true, func(c *cell) { c.Quirks.StreamSplits = true })
+	add("keep-alive comments", false, func(c *cell) { c.Quirks.StreamComments = true })
+	add("CR LF", false, func(c *cell) { c.Quirks.StreamCRLF = true })
+	add("split, with comments and CR LF", true, func(c *cell) {
+		c.Quirks.StreamSplits, c.Quirks.StreamComments, c.Quirks.StreamCRLF = true, true, true
+	})
+	add("no usage", true, func(c *cell) { c.Quirks.NoStreamUsage = true })
+	for _, n := range []int{1, 100, 500} {
+		add(fmt.Sprintf("%d users", n), false, func(c *cell) {
+			c.Users = n
+			if n > 100 {
+				c.ITL = 100 * time.Millisecond
+			}
+		})
+	}
+	add("5000 streams, ITL 1s", false, func(c *cell) {
+		c.Users, c.ITL, c.Tokens, c.TTFT, c.Think, c.Duration = 5000, time.Second, 10, 0, 10*time.Second, max(duration, 20*time.Second)
+	})
+	add("open, 30 arrivals/s", true, func(c *cell) { c.Arrivals = 30 })
+	add("open, 200 arrivals/s of 8 tokens", false, func(c *cell) { c.Arrivals, c.Tokens = 200, 8 })
+	add("TLS, HTTP/1.1", false, func(c *cell) { c.TLS = true })
+	add("TLS, HTTP/2", true, func(c *cell) { c.TLS, c.HTTP2 = true, true })
+	add("TLS, HTTP/2, open", false, func(c *cell) { c.TLS, c.HTTP2, c.Arrivals = true, true, 30 })
+	add("TLS, HTTP/2, split, with comments and CR LF, 16 tokens a chunk", false, func(c *cell) {
+		c.TLS, c.HTTP2, c.PerChunk, c.Tokens = true, true, 16, 65
+		c.Quirks.StreamSplits, c.Quirks.StreamComments, c.Quirks.StreamCRLF = true, true, true
+	})
+	return cells
+}
+
+// compare prints the cell's line. Its error says what had to be equal and was not.
+func (c cell) compare(b *export.Bundle, entries []platformsim.Entry) error {
+	overall := b.Summary.Overall()
+	var requests, tokens, prompt, chunks int64
+	for _, e := range entries {
+		requests++
+		tokens += int64(e.CompletionTokens)
+		prompt += int64(e.PromptTokens)
+		chunks += int64(len(e.Chunks))
+	}
+	all := overall.All
+	wrong := int64(all.CompletionTokens) - tokens
+	var errs []error
+	equal := func(what string, ours, theirs int64) {
+		if ours != theirs {
+			errs = append(errs, fmt.Errorf("%s: %d, in truth %d", what, ours, theirs))
+		}
+	}
+	equal("requests", int64(all.Requests), requests)
+	equal("chunks", int64(all.Chunks), chunks)
+	exact := fmt.Sprint(wrong)
+	if c.Quirks.NoStreamUsage {
+		// What the platform does not say is unknown. It must not be guessed.
+		equal("answers without usage", int64(all.UsageUnknown), int64(all.Streams))
+		exact = "not told"
+	} else {
+		equal("completion tokens", int64(all.CompletionTokens), tokens)
+		equal("prompt tokens", int64(all.PromptTokens), prompt)
+	}
+	name := c.Name
+	if b.Verdict.GeneratorLimited {
+		name += " !"
+	}
+	line := fmt.Sprintf("| %s | %d | %d | %s |", name, requests, tokens, exact)
+	rounding := 0.0
+	metrics := truthlog.Metrics(entries, &overall.Latency)
+	for _, i := range []int{0, 2, 1} { // TTFT, ITL, e2e
+		m := metrics[i]
+		equal(m.Name+" values", int64(m.Ours.Count()), int64(len(m.Truth)))
+		rounding = max(rounding, m.Rounding())
+		for _, q := range []float64{0.50, 0.99} {
+			if _, known := m.Ours.Known(q); !known {
+				line += " – |"
+				continue
+			}
+			ours, truth := m.Quantile(q)
+			line += fmt.Sprintf(" %+d µs of %.1f ms |", (ours - truth).Microseconds(), float64(truth)/1e6)
+		}
+	}
+	fmt.Printf("%s %.2f%% |\n", line, 100*rounding)
+	if rounding > 0.01 {
+		errs = append(errs, fmt.Errorf("a percentile of the histogram is %.2f%% off the exact one", 100*rounding))
+	}
+	return errors.Join(errs...)
+}
