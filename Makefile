@@ -34,6 +34,7 @@ bench: ## the benchmarks quoted in docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) run ./bench/platform
 	$(GO) run ./bench/users
+	$(GO) run ./bench/compare
 
 pictures: ## the pictures in the documents (chromium, pngquant)
 	docs/images/draw.sh

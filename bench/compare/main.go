@@ -1,0 +1,336 @@
+//go:build linux
+
+// Command compare has other load testers and this one do the same work against
+// the same server, in turn, and prints what each of them cost as ratios. Run
+// it from the root of the repository:
+//
+//	go run ./bench/compare
+//
+// The server is bench/server, in a process of its own. What is compared is the
+// CPU time of the client's process, start and end included: on a machine that
+// others use too it is steadier than any rate. Each tool has its turn in every
+// round; a figure is the median of the rounds.
+//
+// Two controls say how far there is to go: the bare reader (bench/reader), the
+// least that Go's net stack allows, and wrk, the same in C.
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+var (
+	duration = flag.Duration("duration", 5*time.Second, "how long each tool works in each round, in whole seconds")
+	rounds   = flag.Int("rounds", 5, "how often each has its turn")
+	cache    = flag.String("cache", "", "`FOLDER` into which peers are installed (default loadtest-peers in the user's cache)")
+	only     = flag.String("only", "", "`WORK` to do alone: whole, stream, memory, scale or endurance; the last two take minutes and are only done by name")
+	enduring = flag.Duration("enduring", 5*time.Minute, "how long endurance lasts, at least 2m")
+)
+
+func main() {
+	flag.Parse()
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "loadtest-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	if *cache == "" {
+		home, err := os.UserCacheDir()
+		if err != nil {
+			return err
+		}
+		*cache = filepath.Join(home, "loadtest-peers")
+	}
+	if err := os.MkdirAll(*cache, 0o750); err != nil {
+		return err
+	}
+	ours, reader, wrk, hey, vegeta, k6, err := find(ctx, *cache, dir)
+	if err != nil {
+		return err
+	}
+	there := 0
+	for _, t := range []*tool{wrk, hey, vegeta, k6} {
+		if t.path == "" {
+			fmt.Fprintf(os.Stderr, "without %s: %v\n", t.name, t.missing)
+			continue
+		}
+		there++
+	}
+	if there < 2 {
+		return errors.New("there are fewer than two others to compare with")
+	}
+	s, err := serve(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	for _, n := range []int{50, 200, 400, 4000} {
+		if err := writeKeys(dir, n); err != nil {
+			return err
+		}
+	}
+
+	if *only == "" || *only == "whole" {
+		w := work{url: s.url, connections: 50, duration: *duration}
+		t, err := compare(ctx, s, "Whole answers, 50 connections", "request", w, func(c count) int64 { return c.Requests }, ours, reader, wrk, hey, vegeta, k6)
+		if err != nil {
+			return err
+		}
+		t.bar("CPU a request ÷ hey's", ours, hey, 1.2)
+		t.bar("CPU a request ÷ k6's", ours, k6, 0.25)
+		t.bar("goal: CPU a request ÷ wrk's", ours, wrk, 2)
+	}
+	if *only == "" || *only == "stream" {
+		w := work{url: s.url, connections: 200, duration: *duration, stream: true}
+		t, err := compare(ctx, s, "Streams of 100 events, 200 at a time, an event every 10 ms; we time every gap, the others none", "event", w, func(c count) int64 { return c.Events }, ours, reader, wrk, hey, k6)
+		if err != nil {
+			return err
+		}
+		t.bar("CPU an event ÷ the bare reader's", ours, reader, 1.3)
+	}
+	switch *only {
+	case "", "memory":
+		return memory(ctx, s, ours, k6)
+	case "scale":
+		return scale(ctx, dir, s, ours)
+	case "endurance":
+		return endurance(ctx, dir, s, ours)
+	}
+	return nil
+}
+
+// table are the costs of tools, by name, one for each round.
+type table struct {
+	unit   string
+	cpu    map[string][]float64 // µs a unit
+	memory map[string][]float64 // MiB
+}
+
+// compare prints what the tools cost, and how they compare with the first.
+func compare(ctx context.Context, s *server, title, unit string, w work, units func(count) int64, tools ...*tool) (*table, error) {
+	tools = slices.DeleteFunc(tools, func(t *tool) bool { return t.path == "" })
+	t := &table{unit: unit, cpu: map[string][]float64{}, memory: map[string][]float64{}}
+	for range *rounds {
+		for _, tool := range tools {
+			before, err := s.count(ctx)
+			if err != nil {
+				return nil, err
+			}
+			c, err := tool.run(ctx, w, nil)
+			if err != nil {
+				return nil, err
+			}
+			after, err := s.count(ctx)
+			if err != nil {
+				return nil, err
+			}
+			n := units(after) - units(before)
+			if n == 0 {
+				return nil, fmt.Errorf("%s made no %s", tool.name, unit)
+			}
+			t.cpu[tool.name] = append(t.cpu[tool.name], float64(c.cpu.Nanoseconds())/1e3/float64(n))
+			t.memory[tool.name] = append(t.memory[tool.name], float64(c.memory)/(1<<20))
+		}
+	}
+	fmt.Printf("\n## %s\n\n| tool | CPU a %s, µs: median (all) | ÷ %s's | peak memory, MiB |\n|---|---|---|---|\n", title, unit, tools[0].name)
+	slices.SortStableFunc(tools, func(a, b *tool) int { return cmp.Compare(median(t.cpu[a.name]), median(t.cpu[b.name])) })
+	for _, tool := range tools {
+		cpu := t.cpu[tool.name]
+		fmt.Printf("| %s | %.1f (%.1f–%.1f) | %.2f | %.0f |\n", tool.name, median(cpu), slices.Min(cpu), slices.Max(cpu), median(cpu)/median(t.cpu["loadtest"]), median(t.memory[tool.name]))
+	}
+	fmt.Println()
+	return t, nil
+}
+
+// bar prints whether our CPU time kept a promise; each round is a ratio of two
+// neighbours in time, which share what else the machine did.
+func (t *table) bar(what string, ours, theirs *tool, most float64) {
+	if theirs.path == "" {
+		fmt.Printf("- %s: not known, since %s is not there\n", what, theirs.name)
+		return
+	}
+	var ratios []float64
+	for i, c := range t.cpu[ours.name] {
+		ratios = append(ratios, c/t.cpu[theirs.name][i])
+	}
+	verdict(what, ratios, median(ratios) <= most, fmt.Sprintf("at most %.2f", most))
+}
+
+func verdict(what string, ratios []float64, pass bool, wanted string) {
+	result := "MISS"
+	if pass {
+		result = "pass"
+	}
+	fmt.Printf("- %s: %.2f (%.2f–%.2f), wanted %s: %s\n", what, median(ratios), slices.Min(ratios), slices.Max(ratios), wanted, result)
+}
+
+// memory prints what one more user costs: the difference in peak memory
+// between many users and few, who think for a second, over their number.
+func memory(ctx context.Context, s *server, ours, k6 *tool) error {
+	if k6.path == "" {
+		return nil
+	}
+	perUser := func(t *tool, few, many int) (float64, error) {
+		var used [2]int64
+		for i, n := range []int{few, many} {
+			c, err := t.run(ctx, work{url: s.url, connections: n, duration: *duration, think: time.Second}, nil)
+			if err != nil {
+				return 0, err
+			}
+			used[i] = c.memory
+		}
+		return float64(used[1]-used[0]) / float64(many-few) / 1024, nil
+	}
+	var a, b, ratios []float64
+	for range *rounds {
+		x, err := perUser(ours, 400, 4000)
+		if err != nil {
+			return err
+		}
+		y, err := perUser(k6, 50, 400)
+		if err != nil {
+			return err
+		}
+		a, b, ratios = append(a, x), append(b, y), append(ratios, y/x)
+	}
+	fmt.Printf("\n## Memory of one more user, who thinks for a second\n\n| tool | KiB: median (all) |\n|---|---|\n")
+	fmt.Printf("| loadtest | %.1f (%.1f–%.1f) |\n| k6 | %.1f (%.1f–%.1f) |\n\n", median(a), slices.Min(a), slices.Max(a), median(b), slices.Min(b), slices.Max(b))
+	verdict("k6's memory a user ÷ ours", ratios, median(ratios) >= 50, "at least 50")
+	return nil
+}
+
+// scale prints what many users cost us: with streams of an event a second, and
+// thinking.
+func scale(ctx context.Context, dir string, s *server, ours *tool) error {
+	slow, err := serve(ctx, dir, "-every", "1s", "-events", "20")
+	if err != nil {
+		return err
+	}
+	defer slow.stop()
+	fmt.Printf("\n## Many users in one process\n\n")
+	for _, job := range []struct {
+		what   string
+		most   float64 // MiB
+		server *server
+		work   work
+	}{
+		{"10,000 streams at a time, an event a second each", 512, slow, work{connections: 10_000, duration: 40 * time.Second, stream: true}},
+		{"100,000 users who think for two minutes", 2048, s, work{connections: 100_000, duration: 90 * time.Second, think: 2 * time.Minute, ramp: true}},
+	} {
+		job.work.url = job.server.url
+		if err := writeKeys(dir, job.work.connections); err != nil {
+			return err
+		}
+		before, err := job.server.count(ctx)
+		if err != nil {
+			return err
+		}
+		c, err := ours.run(ctx, job.work, nil)
+		if err != nil {
+			return err
+		}
+		after, err := job.server.count(ctx)
+		if err != nil {
+			return err
+		}
+		memory := float64(c.memory) / (1 << 20)
+		fmt.Printf("%d requests, %d events, %v CPU\n", after.Requests-before.Requests, after.Events-before.Events, c.cpu.Round(time.Millisecond))
+		verdict(job.what+": peak memory, MiB", []float64{memory}, memory < job.most, fmt.Sprintf("less than %.0f", job.most))
+	}
+	return nil
+}
+
+// endurance prints how our memory grows after the first minute.
+func endurance(ctx context.Context, dir string, s *server, ours *tool) error {
+	if *enduring < 2*time.Minute {
+		return errors.New("endurance wants two minutes at least")
+	}
+	if err := writeKeys(dir, 50); err != nil {
+		return err
+	}
+	var resident []int64
+	if _, err := ours.run(ctx, work{url: s.url, connections: 50, duration: *enduring}, func(n int64) { resident = append(resident, n) }); err != nil {
+		return err
+	}
+	c, err := s.count(ctx)
+	if err != nil {
+		return err
+	}
+	// The most in half a minute: what is resident swings with each collection.
+	peak := func(part []int64) float64 { return float64(slices.Max(part)) / (1 << 20) }
+	end := int(enduring.Seconds()) - 1 // before the report is made
+	first, last := peak(resident[30:60]), peak(resident[end-30:end])
+	fmt.Printf("\n## Endurance\n\n%d requests in %v: %.1f MiB after the first minute, %.1f MiB at the end\n", c.Requests, *enduring, first, last)
+	verdict("growth of memory after the first minute", []float64{last/first - 1}, last <= first*1.05, "at most 0.05")
+	return nil
+}
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
+
+// server is a bench/server at work.
+type server struct {
+	url string
+	cmd *exec.Cmd
+}
+
+func serve(ctx context.Context, dir string, flags ...string) (*server, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "server"), flags...) //nolint:gosec // our own paths
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	s := &server{url: strings.TrimSpace(line), cmd: cmd}
+	if err != nil {
+		s.stop()
+	}
+	return s, err
+}
+
+func (s *server) stop() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait() // killed
+}
+
+// count is what a server has answered.
+type count struct{ Requests, Events int64 }
+
+func (s *server) count(ctx context.Context) (c count, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/count", http.NoBody)
+	if err != nil {
+		return c, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return c, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read from
+	return c, json.NewDecoder(resp.Body).Decode(&c)
+}
