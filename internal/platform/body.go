@@ -41,7 +41,7 @@ func (q *Request) check() error {
 	return nil
 }
 
-func headerSafe(s string) bool {
+func headerSafe[T string | []byte](s T) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] == 0x7f {
 			return false

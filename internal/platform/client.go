@@ -2,6 +2,7 @@ package platform
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +29,7 @@ type Client struct {
 	epoch     time.Time
 	timeout   time.Duration
 	transport *http.Transport
+	plain     *plain            // sends the calls; nil if calls does
 	calls     http.RoundTripper // transport, or what is around it
 	targets   map[Endpoint]*target
 	host      string // host:port, for messages
@@ -40,6 +43,7 @@ type target struct {
 	op     string
 	method string
 	url    *url.URL
+	head   []byte // of a request on the wire, up to the headers of a call
 }
 
 // NewClient returns a client whose moments count from epoch, which must hold
@@ -65,6 +69,9 @@ func NewClient(conn Connection, epoch time.Time) (*Client, error) {
 		c.calls = conn.Wrap(transport)
 	}
 	for name, value := range conn.Headers {
+		if !headerName(name) {
+			return nil, fmt.Errorf("%q cannot be the name of a header", name)
+		}
 		if !headerSafe(value.Reveal()) {
 			return nil, fmt.Errorf("the header %s holds a line break or another character that no header may carry", name)
 		}
@@ -86,10 +93,29 @@ func NewClient(conn Connection, epoch time.Time) (*Client, error) {
 		if endpoint == ModelList {
 			method = http.MethodGet
 		}
-		c.targets[endpoint] = &target{op: method + " " + path, method: method, url: u}
+		c.targets[endpoint] = &target{op: method + " " + path, method: method, url: u, head: c.head(method, u)}
 		c.host = withPort(u)
+		if c.plain == nil && conn.plain(transport, u) {
+			c.plain = &plain{transport: transport, address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")), timeout: c.timeout}
+		}
 	}
 	return c, nil
+}
+
+// head is what all requests to u begin with. The headers that a call may set
+// itself are not in it, nor those that net/http does not let anybody set.
+func (c *Client) head(method string, u *url.URL) []byte {
+	head := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, u.RequestURI(), cmp.Or(c.hostname, u.Host))
+	for name, values := range c.header {
+		switch {
+		case name == "Authorization", name == "Accept", name == "X-Request-Id":
+		case name == "Content-Length", name == "Transfer-Encoding", name == "Trailer":
+		case name == "Content-Type" && method != http.MethodPost:
+		default:
+			head = fmt.Appendf(head, "%s: %s\r\n", name, values[0])
+		}
+	}
+	return head
 }
 
 func withPort(u *url.URL) string {
@@ -108,11 +134,18 @@ func (c *Client) Epoch() time.Time { return c.epoch }
 func (c *Client) Now() time.Duration { return sinceEpoch(c.epoch) }
 
 // Close closes idle connections. Calls that are on their way go on.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.transport.CloseIdleConnections()
+	if c.plain != nil {
+		c.plain.closeIdle()
+	}
+}
 
 // buffers are what a call needs for as long as it lasts.
 type buffers struct {
 	request []byte
+	wire    []byte
+	body    linkBody
 	whole   []byte
 	events  eventStream
 }
@@ -122,7 +155,8 @@ var pool = sync.Pool{New: func() any { return new(buffers) }}
 // release gives buffers back, except for those that a huge answer has grown.
 func (b *buffers) release() {
 	const most = 1 << 20
-	if cap(b.request) <= most && cap(b.whole) <= most && cap(b.events.buf) <= most && cap(b.events.data) <= most {
+	b.body = linkBody{}
+	if cap(b.request) <= most && cap(b.wire) <= most && cap(b.whole) <= most && cap(b.events.buf) <= most && cap(b.events.data) <= most {
 		b.events.src = nil
 		pool.Put(b)
 	}
@@ -147,8 +181,8 @@ const drainPatience = 100 * time.Millisecond
 // another one in its Error.Status.
 func (c *Client) Do(ctx context.Context, q *Request, x *Exchange) error {
 	*x = Exchange{Gaps: x.Gaps[:0], Answer: x.Answer[:0], Whole: x.Whole[:0]}
-	k := call{c: c, q: q, x: x}
-	e := k.do(ctx)
+	k := call{c: c, q: q, x: x, parent: ctx, ctx: ctx}
+	e := k.do()
 	if x.Done == 0 {
 		x.Done = c.Now()
 	}
@@ -165,12 +199,20 @@ type call struct {
 	x      *Exchange
 	op     string
 	parent context.Context
-	ctx    context.Context
-	timer  *time.Timer
+	ctx    context.Context     // parent, or one that the time-out ends too
+	hurry  func(time.Duration) // leaves less time for the rest of the answer
 	*buffers
 }
 
-func (k *call) do(ctx context.Context) *Error {
+// response is the head of an answer.
+type response struct {
+	status    int
+	mediaType string
+	header    http.Header // nil for a success that plain has read
+	body      io.ReadCloser
+}
+
+func (k *call) do() *Error {
 	c, q, x := k.c, k.q, k.x
 	k.op = "call " + string(q.Endpoint)
 	if err := q.check(); err != nil {
@@ -181,15 +223,94 @@ func (k *call) do(ctx context.Context) *Error {
 
 	k.buffers = pool.Get().(*buffers)
 	defer k.release()
-	ctx, cancel := k.bound(ctx)
-	defer cancel(nil)
-	watch := watcher{epoch: c.epoch}
-	req := c.request(httptrace.WithClientTrace(ctx, watch.trace()), t.method, t.url, q.Key)
-	if t.method == http.MethodPost {
-		k.request = q.appendBody(k.request[:0])
+	if k.request = k.request[:0]; t.method == http.MethodPost {
+		k.request = q.appendBody(k.request)
+		x.RequestBytes = int64(len(k.request))
+	}
+	var resp response
+	var err error
+	if c.plain != nil {
+		resp, err = k.sendPlain(t)
+	} else {
 		body := &payload{data: k.request}
 		defer body.takeBack() // runs before release
-		x.RequestBytes = int64(len(k.request))
+		cancel := k.bound()
+		defer cancel(nil)
+		resp, err = k.send(t, body)
+	}
+	if err != nil {
+		return k.broken(err, "no answer")
+	}
+	defer resp.body.Close() //nolint:errcheck // only read from
+	x.Status = resp.status
+	if x.FirstByte == 0 {
+		x.FirstByte = c.Now()
+	}
+
+	whole := resp.mediaType == "application/json" || strings.HasSuffix(resp.mediaType, "+json")
+	switch {
+	case resp.status < 200 || resp.status > 299:
+		_ = k.readAll(resp.body, maxComplaint) // the status is known; the words are extra
+		x.Done = c.Now()
+		return refused(k.op, resp.status, resp.header, k.whole, x.RequestBytes, k.hide())
+	case q.Stream && !whole:
+		return k.stream(resp.body, resp.mediaType)
+	default:
+		x.Unstreamed = q.Stream
+		return k.answer(resp.body)
+	}
+}
+
+// sendPlain sends the request by c.plain.
+func (k *call) sendPlain(t *target) (response, error) {
+	q, b := k.q, append(k.wire[:0], t.head...)
+	accept := ""
+	if q.Stream {
+		accept = "text/event-stream"
+	}
+	authorization := ""
+	if !q.Key.Empty() {
+		authorization = "Bearer "
+	}
+	b = k.appendHeader(b, "Authorization", authorization, q.Key.Reveal())
+	b = k.appendHeader(b, "Accept", accept, "")
+	b = k.appendHeader(b, "X-Request-Id", q.ID, "")
+	if t.method == http.MethodPost {
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), k.x.RequestBytes, 10), "\r\n"...)
+	}
+	k.wire = append(append(b, "\r\n"...), k.request...)
+	watch := &watcher{epoch: k.c.epoch}
+	k.x.Sent = k.c.Now()
+	resp, l, err := k.c.plain.send(k.ctx, t.method, k.wire, watch)
+	watch.report(k.x)
+	if err != nil {
+		return resp, err
+	}
+	k.body = linkBody{l: l}
+	resp.body, k.hurry = &k.body, k.body.hurry
+	return resp, nil
+}
+
+// appendHeader appends a header of the call, in two parts, or if it has none,
+// of the connection.
+func (k *call) appendHeader(b []byte, name, value, more string) []byte {
+	if value == "" {
+		if set := k.c.header[name]; len(set) > 0 {
+			value = set[0]
+		} else {
+			return b
+		}
+	}
+	b = append(append(append(b, name...), ": "...), value...)
+	return append(append(b, more...), "\r\n"...)
+}
+
+// send sends the request by net/http. The context must be bound.
+func (k *call) send(t *target, body *payload) (response, error) {
+	q, x := k.q, k.x
+	watch := &watcher{epoch: k.c.epoch}
+	req := k.c.request(httptrace.WithClientTrace(k.ctx, watch.trace()), t.method, t.url, q.Key)
+	if t.method == http.MethodPost {
 		req.Body, req.ContentLength = body.open(), x.RequestBytes
 		req.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
 	} else {
@@ -201,43 +322,32 @@ func (k *call) do(ctx context.Context) *Error {
 	if q.ID != "" {
 		req.Header["X-Request-Id"] = []string{q.ID}
 	}
-
-	x.Sent = c.Now()
-	resp, err := c.calls.RoundTrip(req)
+	x.Sent = k.c.Now()
+	resp, err := k.c.calls.RoundTrip(req) //nolint:bodyclose // the caller does
 	watch.report(x)
 	if err != nil {
-		return k.broken(err, "no answer")
+		return response{}, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
-	x.Status = resp.StatusCode
-	if x.FirstByte == 0 {
-		x.FirstByte = c.Now()
-	}
-
-	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	whole := mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
-	switch {
-	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		_ = k.readAll(resp, maxComplaint) // the status is known; the words are extra
-		x.Done = c.Now()
-		return refused(k.op, resp.StatusCode, resp.Header, k.whole, x.RequestBytes, k.hide())
-	case q.Stream && !whole:
-		return k.stream(resp, mediaType)
-	default:
-		x.Unstreamed = q.Stream
-		return k.answer(resp)
-	}
+	return response{status: resp.StatusCode, mediaType: mediaType(resp.Header.Get("Content-Type")), header: resp.Header, body: resp.Body}, nil
 }
 
-// bound returns a context that ends with the caller's, by the time-out, or by
-// cancel.
-func (k *call) bound(ctx context.Context) (context.Context, context.CancelCauseFunc) {
-	k.parent = ctx
-	ctx, cancel := context.WithCancelCause(ctx)
+func mediaType(contentType string) string {
+	media, _, _ := mime.ParseMediaType(contentType)
+	return media
+}
+
+// bound lets the time-out end the context too, until cancel is called.
+func (k *call) bound() context.CancelCauseFunc {
+	ctx, cancel := context.WithCancelCause(k.parent)
 	k.ctx = ctx
-	k.timer = time.AfterFunc(k.c.timeout, func() { cancel(errTimeout) })
-	return ctx, func(cause error) {
-		k.timer.Stop()
+	timer := time.AfterFunc(k.c.timeout, func() { cancel(errTimeout) })
+	k.hurry = func(d time.Duration) {
+		if timer.Stop() {
+			timer.Reset(d)
+		}
+	}
+	return func(cause error) {
+		timer.Stop()
 		cancel(cause)
 	}
 }
@@ -273,7 +383,7 @@ func (k *call) broken(err error, got string) *Error {
 func (c *Client) broken(parent, ctx context.Context, op string, err error, got string, hide censor) *Error {
 	e := &Error{Op: op, Err: hide.cause(err)}
 	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errTimeout):
+	case errors.Is(cause, errTimeout), errors.Is(err, errTimeout):
 		e.Kind, e.Message = record.Timeout, fmt.Sprintf("%s within %v", got, c.timeout)
 		e.Err = context.DeadlineExceeded
 	case cause != nil && parent.Err() != nil:
@@ -292,13 +402,13 @@ var errLongAnswer = fmt.Errorf("the answer is longer than %d MiB", maxAnswer>>20
 
 // readAll reads a body into k.whole, to its end, so that the connection can
 // be used again.
-func (k *call) readAll(resp *http.Response, most int) error {
+func (k *call) readAll(body io.Reader, most int) error {
 	k.whole = k.whole[:0]
 	for {
 		if len(k.whole) == cap(k.whole) {
 			k.whole = append(k.whole, make([]byte, max(8<<10, len(k.whole)))...)[:len(k.whole)]
 		}
-		n, err := resp.Body.Read(k.whole[len(k.whole):cap(k.whole)])
+		n, err := body.Read(k.whole[len(k.whole):cap(k.whole)])
 		k.whole = k.whole[:len(k.whole)+n]
 		k.x.ResponseBytes += int64(n)
 		if len(k.whole) > most {
@@ -314,9 +424,9 @@ func (k *call) readAll(resp *http.Response, most int) error {
 }
 
 // answer reads and takes apart a whole answer.
-func (k *call) answer(resp *http.Response) *Error {
+func (k *call) answer(body io.Reader) *Error {
 	x, q := k.x, k.q
-	err := k.readAll(resp, maxAnswer)
+	err := k.readAll(body, maxAnswer)
 	x.Done = k.c.Now()
 	switch {
 	case errors.Is(err, errLongAnswer):
@@ -355,9 +465,9 @@ func (k *call) answer(resp *http.Response) *Error {
 }
 
 // stream reads a stream of events as they come.
-func (k *call) stream(resp *http.Response, mediaType string) *Error {
+func (k *call) stream(body io.Reader, mediaType string) *Error {
 	x, events := k.x, &k.events
-	events.reset(resp.Body, k.c.epoch)
+	events.reset(body, k.c.epoch)
 	u := unfold{x: x}
 	defer func() {
 		u.finish()
@@ -442,10 +552,7 @@ func (k *call) complaint(doc []byte) []byte {
 
 // drain waits a little for the end of the body.
 func (k *call) drain(events *eventStream) {
-	if !k.timer.Stop() {
-		return
-	}
-	k.timer.Reset(drainPatience)
+	k.hurry(drainPatience)
 	for events.bytes < maxAnswer {
 		events.start = len(events.buf)
 		events.seen = events.start

@@ -569,6 +569,34 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
+// TestTLSSessionsAreResumed: a further connection takes the session of the
+// first up again.
+func TestTLSSessionsAreResumed(t *testing.T) {
+	var mu sync.Mutex
+	var resumed []bool
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		resumed = append(resumed, r.TLS.DidResume)
+		mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Connection", "close")
+		_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"x"}}]}`)
+	}))
+	defer srv.Close()
+	c := newClient(t, Connection{BaseURL: srv.URL, CAFile: pemFile(t, srv.Certificate().Raw)})
+	var x Exchange
+	for range 3 {
+		if err := c.Do(t.Context(), askWhole(), &x); err != nil || x.Reused || x.TLS <= 0 {
+			t.Fatalf("%v; %+v", err, x)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if want := []bool{false, true, true}; !slices.Equal(resumed, want) {
+		t.Errorf("resumed: %v, want %v", resumed, want)
+	}
+}
+
 func TestTimeouts(t *testing.T) {
 	hang := func(w wire) { _, _ = w.Read(make([]byte, 1)) } // until the client hangs up
 	for _, test := range []struct {
@@ -743,16 +771,14 @@ func TestDoLeavesNothingBehind(t *testing.T) {
 func TestStreamAllocations(t *testing.T) {
 	c := newClient(t, Connection{BaseURL: "http://platform"})
 	x := &Exchange{}
-	k := call{c: c, q: ask(), x: x, ctx: t.Context(), parent: t.Context(), timer: time.NewTimer(time.Hour), buffers: new(buffers)}
+	k := call{c: c, q: ask(), x: x, ctx: t.Context(), parent: t.Context(), hurry: func(time.Duration) {}, buffers: new(buffers)}
 	cost := func(n int) float64 {
 		body := bytes.NewReader(nil)
-		resp := &http.Response{Body: io.NopCloser(body)}
 		canned := cannedStream(n)
 		return testing.AllocsPerRun(20, func() {
 			body.Reset(canned)
 			*x = Exchange{Gaps: x.Gaps[:0], Answer: x.Answer[:0]}
-			k.timer.Reset(time.Hour)
-			if e := k.stream(resp, "text/event-stream"); e != nil || x.Chunks != n {
+			if e := k.stream(body, "text/event-stream"); e != nil || x.Chunks != n {
 				t.Fatal(e, x.Chunks)
 			}
 		})

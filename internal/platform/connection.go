@@ -30,7 +30,8 @@ type Connection struct {
 	// MaxConns bounds the connections kept and opened; 0 means no bound on
 	// opening, and as many idle ones kept as are needed.
 	MaxConns int
-	// Wrap puts something around the transport of inference calls; nil: nothing.
+	// Wrap puts something around net/http's transport, which then sends the
+	// inference calls; nil: nothing.
 	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
@@ -93,4 +94,18 @@ func (c Connection) transport() (*http.Transport, error) {
 		t.TLSClientConfig.RootCAs = pool
 	}
 	return t, nil
+}
+
+// plain reports whether calls to u need nothing that only net/http can: TLS,
+// HTTP/2, a proxy, a bound on connections, names in other alphabets, or
+// something around the transport.
+func (c Connection) plain(t *http.Transport, u *url.URL) bool {
+	if !canListen || u.Scheme != "http" || c.Wrap != nil || c.MaxConns != 0 || !headerSafe(u.Host) {
+		return false
+	}
+	if strings.ContainsFunc(u.Host, func(r rune) bool { return r > '~' || r == '%' }) {
+		return false
+	}
+	proxy, err := t.Proxy(&http.Request{URL: u})
+	return err == nil && proxy == nil
 }

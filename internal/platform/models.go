@@ -19,10 +19,10 @@ func (c *Client) Models(ctx context.Context, key secret.String) ([]string, error
 	if !headerSafe(key.Reveal()) {
 		return nil, &Error{Op: op, Kind: record.Validation, Message: "the key holds a line break or another character that no header may carry"}
 	}
-	k := call{c: c, q: &Request{Key: key}, x: new(Exchange), op: op, buffers: new(buffers)}
-	bounded, cancel := k.bound(ctx)
+	k := call{c: c, q: &Request{Key: key}, x: new(Exchange), op: op, parent: ctx, buffers: new(buffers)}
+	cancel := k.bound()
 	defer cancel(nil)
-	req := c.request(bounded, http.MethodGet, c.targets[ModelList].url, key)
+	req := c.request(k.ctx, http.MethodGet, c.targets[ModelList].url, key)
 	delete(req.Header, "Content-Type")
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
@@ -30,7 +30,7 @@ func (c *Client) Models(ctx context.Context, key secret.String) ([]string, error
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read from
 	k.x.Status = resp.StatusCode
-	if err := k.readAll(resp, maxAnswer); err != nil {
+	if err := k.readAll(resp.Body, maxAnswer); err != nil {
 		return nil, k.broken(err, "no complete answer")
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,11 @@ import (
 // cleanupTime bounds the removal of tenants, which goes on after the run's
 // own context has ended.
 const cleanupTime = 5 * time.Minute
+
+// ballast is memory that is allocated and never touched, so that the system
+// never provides it. The garbage collector waits for the heap to double, which
+// the few megabytes of a small run do many times a second.
+const ballast = 32 << 20
 
 // ErrInterrupted is the cause with which a caller cancels the context of
 // [Worker.Run] when a person asked to stop.
@@ -119,6 +125,7 @@ func LedgerPath(folder string, worker int) string {
 // Run carries the run out and returns its document, always. The error is nil
 // if the load ran to its planned end, to a limit or to an interrupt.
 func (w *Worker) Run(ctx context.Context) (*export.Bundle, error) {
+	defer runtime.KeepAlive(make([]byte, ballast))
 	b := w.newBundle()
 	err := w.load(ctx, b)
 	w.close()

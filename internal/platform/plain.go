@@ -1,0 +1,465 @@
+package platform
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/textproto"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// plain sends calls over HTTP/1.1 without TLS, to one address. net/http's
+// transport keeps two goroutines a connection and hands every request and
+// every answer from one to the other; here the caller writes his request and
+// reads his answer himself, for less than half of the CPU time. The head of an
+// ordinary answer, 200 with a known length or in chunks, is read on the spot;
+// any other one is left to [http.ReadResponse].
+//
+// It repeats a request only if surely none of it has left, or if nothing of an
+// answer has come on a connection used before and the method permits it. It
+// stays on the safe side where a caller would not notice: a connection whose
+// answer was not read to its end, or which says anything unasked, is closed.
+type plain struct {
+	transport *http.Transport // dials
+	address   string          // host:port
+	timeout   time.Duration   // of a call
+
+	mu     sync.Mutex
+	idle   []*link // the one used last is the last
+	closed bool    // keep no connection until another one is needed
+	reaper *time.Timer
+}
+
+// longestHead bounds the head of an answer, with the 1xx answers before it,
+// and its trailer.
+const longestHead = 1 << 20
+
+var errLongHead = fmt.Errorf("malformed HTTP response: its head is longer than %d KiB", longestHead>>10)
+
+// longAgo as a deadline ends reading and writing at once.
+var longAgo = time.Unix(1, 0)
+
+// refusalPatience is how long to wait for an answer to half a request.
+const refusalPatience = 50 * time.Millisecond
+
+// link is one connection.
+type link struct {
+	of     *plain
+	conn   net.Conn
+	alive  func() bool
+	cut    func() // ends reading and writing, at once
+	br     *bufio.Reader
+	left   int       // how much of a head may still be read; negative: no bound
+	reused bool      // for another call before
+	began  bool      // something of an answer was read
+	since  time.Time // it has been idle
+
+	// Of the call that it is lent to:
+	ctx    context.Context //nolint:containedctx // ends with the call
+	stop   func() bool     // ends the watch over ctx
+	length int64           // what is left of the body; −1: as body has it
+	body   io.Reader       // reads it if the length is not known
+	closes bool            // the server will close the connection
+}
+
+// Read implements [io.Reader] for the buffer.
+func (l *link) Read(b []byte) (int, error) {
+	if l.left == 0 {
+		return 0, errLongHead
+	}
+	if l.left > 0 {
+		b = b[:min(len(b), l.left)]
+	}
+	n, err := l.conn.Read(b)
+	if n > 0 {
+		l.began = true
+		if l.left > 0 {
+			l.left -= n
+		}
+	}
+	return n, err
+}
+
+// send sends a request, as it goes over the wire, and returns the head of the
+// answer, and the connection to read its body from. Errors are errTimeout, the
+// cause of ctx, or what package net says.
+func (p *plain) send(ctx context.Context, method string, out []byte, watch *watcher) (response, *link, error) {
+	deadline := time.Now().Add(p.timeout)
+	for {
+		l, err := p.take(ctx, deadline, watch)
+		if err != nil {
+			return response{}, nil, err
+		}
+		resp, sent, err := l.exchange(ctx, method, out, watch)
+		if err == nil {
+			return resp, l, nil
+		}
+		stale := l.reused && !l.began && ctx.Err() == nil && !errors.Is(err, errTimeout)
+		if !stale || sent && method != http.MethodGet {
+			return response{}, nil, err
+		}
+	}
+}
+
+// take returns an idle connection that the server has not closed, or a new one.
+func (p *plain) take(ctx context.Context, deadline time.Time, watch *watcher) (*link, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for {
+		l := p.pop()
+		if l == nil {
+			break
+		}
+		if l.conn.SetDeadline(deadline) == nil && l.alive() {
+			l.reused = true
+			watch.reused.Store(true)
+			return l, nil
+		}
+		_ = l.conn.Close() // the server's end is closed already
+	}
+	watch.reused.Store(false)
+	dialling, cancel := context.WithDeadlineCause(httptrace.WithClientTrace(ctx, watch.trace()), deadline, errTimeout)
+	defer cancel()
+	conn, err := p.transport.DialContext(dialling, "tcp", p.address)
+	if err != nil {
+		if dialling.Err() != nil {
+			err = context.Cause(dialling)
+		}
+		return nil, err
+	}
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	l := &link{of: p, conn: conn, alive: listen(conn)}
+	l.cut = func() { _ = conn.SetDeadline(longAgo) }
+	l.br = bufio.NewReaderSize(l, p.transport.ReadBufferSize)
+	return l, nil
+}
+
+func (p *plain) pop() *link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = false
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	l := p.idle[n-1]
+	p.idle[n-1] = nil
+	p.idle = p.idle[:n-1]
+	return l
+}
+
+// put keeps a connection for the next request.
+func (p *plain) put(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		_ = l.conn.Close() // it has nothing more to say
+		return
+	}
+	l.since = time.Now()
+	p.idle = append(p.idle, l)
+	if p.reaper == nil {
+		p.reaper = time.AfterFunc(p.transport.IdleConnTimeout, p.reap)
+	}
+}
+
+// reap closes what has been idle for long. It runs while there is anything idle.
+func (p *plain) reap() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaper == nil {
+		return // all were closed in the meantime
+	}
+	n := 0 // the ones used last come last
+	for n < len(p.idle) && time.Since(p.idle[n].since) >= p.transport.IdleConnTimeout {
+		_ = p.idle[n].conn.Close() // nobody waits for it
+		n++
+	}
+	p.idle = slices.Delete(p.idle, 0, n)
+	if len(p.idle) > 0 {
+		p.reaper.Reset(p.transport.IdleConnTimeout - time.Since(p.idle[0].since))
+	} else {
+		p.reaper = nil
+	}
+}
+
+// closeIdle closes what is idle, and the others once they are.
+func (p *plain) closeIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, l := range p.idle {
+		_ = l.conn.Close() // nobody waits for it
+	}
+	p.idle = nil
+	if p.reaper != nil {
+		p.reaper.Stop()
+		p.reaper = nil
+	}
+}
+
+// exchange writes a request and reads the head of its answer. The connection
+// is closed if there is an error, and goes back when the body has been read.
+// sent is false if surely nothing of the request has left.
+func (l *link) exchange(ctx context.Context, method string, out []byte, watch *watcher) (resp response, sent bool, err error) {
+	l.ctx, l.began, l.left, l.closes = ctx, false, longestHead, false
+	l.stop = context.AfterFunc(ctx, l.cut)
+	n, unwritten := l.conn.Write(out)
+	if unwritten != nil {
+		if n == 0 || errors.Is(unwritten, os.ErrDeadlineExceeded) {
+			return resp, n > 0, l.broken(unwritten)
+		}
+		// A server may refuse what it has not read to its end, and hang up.
+		_ = l.conn.SetReadDeadline(time.Now().Add(refusalPatience))
+	}
+	_, err = l.br.Peek(1)
+	if err == nil {
+		watch.headByte.Store(int64(sinceEpoch(watch.epoch)))
+		resp, err = l.head(method)
+	}
+	if err != nil {
+		if unwritten != nil {
+			err = unwritten
+		}
+		return resp, true, l.broken(err)
+	}
+	l.left = -1
+	l.closes = l.closes || unwritten != nil
+	return resp, true, nil
+}
+
+// head reads the head of an answer.
+func (l *link) head(method string) (response, error) {
+	buffered, _ := l.br.Peek(l.br.Buffered()) // cannot fail
+	if end := bytes.Index(buffered, []byte("\r\n\r\n")); end > 0 {
+		if resp, length, ok := ordinary(buffered[:end+2]); ok {
+			_, _ = l.br.Discard(end + 4) // cannot fail either
+			if l.length = length; length < 0 {
+				l.body = &chunks{of: httputil.NewChunkedReader(l.br), l: l}
+			}
+			return resp, nil
+		}
+	}
+	for {
+		r, err := http.ReadResponse(l.br, &http.Request{Method: method}) //nolint:bodyclose // Close does what is needed
+		switch {
+		case errors.Is(err, io.ErrUnexpectedEOF) && !l.began:
+			return response{}, io.EOF
+		case err != nil:
+			return response{}, err
+		case 100 <= r.StatusCode && r.StatusCode < 200 && r.StatusCode != http.StatusSwitchingProtocols:
+			continue
+		}
+		l.closes = r.Close || r.StatusCode == http.StatusSwitchingProtocols
+		l.body, l.length = r.Body, -1
+		return response{status: r.StatusCode, mediaType: mediaType(r.Header.Get("Content-Type")), header: r.Header}, nil
+	}
+}
+
+// ordinary takes a head apart, lines with their ends, if it is that of an
+// answer with the status 200 over HTTP/1.1 which has a length, or else comes in
+// chunks (length −1), and after which the connection stays open. It returns no
+// header, since nobody asks for that of a success.
+func ordinary(head []byte) (r response, length int64, ok bool) {
+	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
+	if !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) || !headerSafe(line) {
+		return r, 0, false
+	}
+	length = -2
+	var media []byte
+	for len(rest) > 0 {
+		line, rest, ok = bytes.Cut(rest, []byte("\r\n"))
+		colon := bytes.IndexByte(line, ':')
+		if !ok || colon < 0 || !headerName(line[:colon]) || !headerSafe(line[colon+1:]) {
+			return r, 0, false
+		}
+		value := bytes.Trim(line[colon+1:], " ")
+		switch name := line[:colon]; {
+		case isName(name, "Content-Length"):
+			n, err := strconv.ParseUint(string(value), 10, 62)
+			if length != -2 || err != nil {
+				return r, 0, false
+			}
+			length = int64(n)
+		case isName(name, "Transfer-Encoding"):
+			if length != -2 || string(value) != "chunked" {
+				return r, 0, false
+			}
+			length = -1
+		case isName(name, "Connection"):
+			if !isName(value, "keep-alive") {
+				return r, 0, false
+			}
+		case isName(name, "Trailer"):
+			return r, 0, false
+		case isName(name, "Content-Type"):
+			if media != nil {
+				return r, 0, false
+			}
+			media = value
+		}
+	}
+	if length == -2 {
+		return r, 0, false
+	}
+	switch string(media) {
+	case "application/json", "application/json; charset=utf-8":
+		r.mediaType = "application/json"
+	case "text/event-stream", "text/event-stream; charset=utf-8":
+		r.mediaType = "text/event-stream"
+	default:
+		r.mediaType = mediaType(string(media))
+	}
+	r.status = http.StatusOK
+	return r, length, true
+}
+
+func isName(got []byte, name string) bool {
+	return len(got) == len(name) && (string(got) == name || strings.EqualFold(string(got), name))
+}
+
+// headerName reports whether a header may have the name: a token of RFC 9110.
+func headerName[T string | []byte](name T) bool {
+	for i := range len(name) {
+		c := name[i]
+		if letter := c | 0x20; 'a' <= letter && letter <= 'z' || '0' <= c && c <= '9' || c == '-' {
+			continue
+		}
+		if strings.IndexByte("!#$%&'*+.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+// chunks is a body in chunks with the trailer, which nobody asks for.
+type chunks struct {
+	of io.Reader
+	l  *link
+}
+
+// Read implements [io.Reader].
+func (c *chunks) Read(b []byte) (int, error) {
+	n, err := c.of.Read(b)
+	if err != io.EOF { //nolint:errorlint // an unexpected end is another error
+		return n, err
+	}
+	c.l.left = longestHead
+	return n, trailer(c.l.br)
+}
+
+// trailer reads to the end of a trailer and returns io.EOF. Like net/http, it
+// wants to see that end before it reads.
+func trailer(br *bufio.Reader) error {
+	for size := 2; ; size++ {
+		got, err := br.Peek(size)
+		switch {
+		case errors.Is(err, io.EOF):
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		case string(got) == "\r\n":
+			_, _ = br.Discard(size) // it is there
+			return io.EOF
+		case bytes.HasSuffix(got, []byte("\r\n\r\n")):
+			if _, err := textproto.NewReader(br).ReadMIMEHeader(); err != nil {
+				return fmt.Errorf("malformed HTTP trailer: %w", err)
+			}
+			return io.EOF
+		}
+	}
+}
+
+// linkBody is the body of an answer. It gives the connection back at the end.
+type linkBody struct {
+	l   *link // nil once it was given back
+	err error // how the body ended
+}
+
+// Read implements [io.Reader].
+func (b *linkBody) Read(p []byte) (n int, err error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	l := b.l
+	switch {
+	case l.length < 0:
+		n, err = l.body.Read(p)
+	case l.length == 0:
+		err = io.EOF
+	default:
+		n, err = l.br.Read(p[:min(int64(len(p)), l.length)])
+		switch l.length -= int64(n); {
+		case l.length == 0:
+			err = io.EOF
+		case errors.Is(err, io.EOF):
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	switch {
+	case err == io.EOF: //nolint:errorlint // an unexpected end is another error
+		l.end(!l.closes)
+	case err != nil:
+		err = l.broken(err)
+	default:
+		return n, nil
+	}
+	b.l, b.err = nil, err
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (b *linkBody) Close() error {
+	if b.l != nil {
+		b.l.end(false)
+		b.l, b.err = nil, http.ErrBodyReadAfterClose
+	}
+	return nil
+}
+
+// hurry leaves less time for the rest of the body.
+func (b *linkBody) hurry(d time.Duration) {
+	if b.l != nil && b.l.ctx.Err() == nil { // not to undo the cut
+		_ = b.l.conn.SetReadDeadline(time.Now().Add(d)) // fails on a closed connection, as Read will
+	}
+}
+
+// broken closes the connection and returns what to say about it.
+func (l *link) broken(err error) error {
+	ctx := l.ctx
+	l.end(false)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errTimeout
+	default:
+		return err
+	}
+}
+
+// end ends the loan of a connection, which is kept if it can be used again.
+func (l *link) end(usable bool) {
+	unwatched := l.stop()
+	l.ctx, l.stop, l.body = nil, nil, nil
+	if unwatched && usable && l.br.Buffered() == 0 {
+		l.of.put(l)
+		return
+	}
+	_ = l.conn.Close() // what it has to say was heard
+}
