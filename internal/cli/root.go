@@ -43,6 +43,7 @@ users ask questions the way people do, measures every answer, removes what it
 created, and says whether the platform kept its promises.
 
   loadtest run scenario.yaml        the main job; without targets, against an embedded platform
+  loadtest find scenario.yaml       the most load under which it does
   loadtest scenario init            a scenario to start from`,
 		SuggestionsMinimumDistance: 2,
 
@@ -68,7 +69,7 @@ Exit codes: 0 fine · 1 the tool failed · 2 bad input · 99 a threshold was cro
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(runCommand(version), cleanupCommand(), reportCommand(), scenarioCommand(), platformCommand(), versionCommand(version))
+	root.AddCommand(runCommand(version), findCommand(version), cleanupCommand(), reportCommand(), scenarioCommand(), platformCommand(), versionCommand(version))
 	for _, c := range root.Commands() {
 		usageArgs(c)
 	}

@@ -79,6 +79,7 @@ nothing, from the environment: ` + adminKeyEnv + `, or
 type localRun struct {
 	version  string
 	output   string
+	step     time.Duration // of a search; 0: a run
 	in       io.Reader
 	out, err io.Writer
 
@@ -123,7 +124,7 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	}
 	w, err := worker.New(ctx, worker.Options{
 		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Cache: cacheFolder(), Workers: 1,
-		Embedded: embedded, Tool: tool(r.version), Log: r.log,
+		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log,
 	})
 	if err == nil {
 		err = r.openBucket(ctx, scenario)
@@ -261,6 +262,11 @@ func (r *localRun) models(s *config.Scenario) []platformsim.Model {
 		r.say("the embedded platform has no model %s: one like %s stands in for it\n", m.Model, standIn.Name)
 		standIn.Name = m.Model
 		models = append(models, standIn)
+	}
+	if places := s.Spec.Targets.EmbeddedPlaces; places > 0 {
+		for i := range models {
+			models[i].Backend.MaxRunning = places
+		}
 	}
 	return models
 }
@@ -401,6 +407,9 @@ func outcome(b *export.Bundle, err error, cleanup string) error {
 	default:
 		if err == nil {
 			err = errors.New("the run could not be carried out")
+			if b.Search != nil {
+				err = errors.New(b.Search.Answer())
+			}
 		}
 		return err
 	}

@@ -92,14 +92,15 @@ func TestFaultsGolden(t *testing.T) {
 }
 
 func TestExamples(t *testing.T) {
-	header := regexp.MustCompile(`(?s)\A# .*loadtest run configs/examples/`)
+	header := regexp.MustCompile(`(?s)\A# .*loadtest (run|find) configs/examples/`)
 	for _, path := range files(t, "../../configs/examples/*.yaml") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			data, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !header.Match(data) || !strings.Contains(string(data), "loadtest run configs/examples/"+filepath.Base(path)+"\n") {
+			if !header.Match(data) || !strings.Contains(string(data), "loadtest run configs/examples/"+filepath.Base(path)+"\n") &&
+				!strings.Contains(string(data), "loadtest find configs/examples/"+filepath.Base(path)+" --step ") {
 				t.Error("it does not begin by saying what it is for and how it is run")
 			}
 			s, err := config.Load(path, nil)

@@ -494,6 +494,7 @@ type Targets struct {
 	Timeout          time.Duration            `yaml:"timeout" unit:"s" default:"60" above:"0" doc:"How long a request may take: seconds, or a duration such as 2m."`
 	TLSVerify        bool                     `yaml:"tlsVerify" default:"true" doc:"Whether certificates are checked."`
 	CAFile           string                   `yaml:"caFile" kind:"path" doc:"Certificates to trust, in PEM."`
+	EmbeddedPlaces   int                      `yaml:"embeddedPlaces" min:"1" max:"100000" doc:"How many requests at a time a model of the embedded platform works on, while others wait; left out, 256. An extension of ours."`
 }
 
 // Embedded reports whether the platform under test is the simulated one.

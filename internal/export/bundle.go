@@ -9,6 +9,7 @@ package export
 import (
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/capacity"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 )
@@ -28,6 +29,8 @@ type Bundle struct {
 	Stop     Stop            `json:"stop"`
 	// Throttled are the limits of our own that made requests wait.
 	Throttled []Throttle `json:"throttled,omitempty"`
+	// Search is what a search for the most load found; nil if the load was the scenario's.
+	Search *capacity.Search `json:"search,omitempty"`
 	// Isolation says whether tenants are kept apart, a verdict for each test made.
 	Isolation []Isolation `json:"isolation,omitempty"`
 	// KeyLifecycle says whether keys that were withdrawn under load stopped

@@ -56,6 +56,10 @@ type page struct {
 	ChaosLede string
 	Recovery  table
 
+	SearchLede   string // "": the load was the scenario's
+	Search       table
+	SearchCurves []template.HTML
+
 	Isolation      []table // none: nothing was tested
 	IsolationWords []string
 	Keys           table // without an ID: none were withdrawn
@@ -117,10 +121,14 @@ func newPage(b *export.Bundle) *page {
 	if len(b.KeyLifecycle) > 0 {
 		p.Nav = slices.Insert(p.Nav, 3, link{"keys", "Keys"})
 	}
+	if b.Search != nil {
+		p.Nav = slices.Insert(p.Nav, 0, link{"search", "Load"})
+	}
 	if len(b.Isolation) > 0 {
-		p.Nav = slices.Insert(p.Nav, 3, link{"isolation", "Isolation"})
+		p.Nav = slices.Insert(p.Nav, len(p.Nav)-5, link{"isolation", "Isolation"})
 	}
 	p.addVerdict(b, all.Measured.Refused+all.Measured.Failed > 0)
+	p.addSearch(b.Search)
 	p.addFacts(b, s)
 	p.addTiles(b, all, s)
 	p.addTime(b, drawable(timeline), all)

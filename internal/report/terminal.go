@@ -56,6 +56,7 @@ func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
 	t.overall = t.summary.Overall()
 	t.verdict()
 	t.thresholds()
+	t.search()
 	t.load()
 	t.latencies()
 	t.generator()

@@ -208,6 +208,14 @@ func (w *Worker) describeChaos(b *export.Bundle, harm *chaos.Injector) {
 // describeLoad says in the document how the load went.
 func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 	b.Run.Duration = time.Since(b.Run.Started)
+	w.describePhases(b, fleet)
+	if sum := export.SumArrivals(b.Phases); sum != nil && sum.Dropped > 0 {
+		w.warn("%d of %d arrivals could not start, since limits of our own left no room for them: the load was less than asked for, and the latency of what was dropped is in no number", sum.Dropped, sum.Intended)
+	}
+}
+
+// describePhases adds the phases as they ran.
+func (w *Worker) describePhases(b *export.Bundle, fleet *simulator.Fleet) {
 	for _, p := range fleet.Phases() {
 		phase := export.Phase{Name: p.Name, Start: p.Start, End: p.End, Measured: p.Measured, TargetUsers: p.Target, Constant: w.job.phases.Constant(p.Name)}
 		if w.job.open != nil {
@@ -227,11 +235,12 @@ func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 		b.Orgs = slices.Clone(b.Orgs)
 		for i := range b.Orgs {
 			a := arrived[b.Orgs[i].Index]
-			b.Orgs[i].Arrivals = &export.Arrivals{Intended: a.Due, Dropped: a.Dropped}
+			sum := export.Arrivals{Intended: a.Due, Dropped: a.Dropped}
+			if before := b.Orgs[i].Arrivals; before != nil { // in other steps of a search
+				sum.Intended, sum.Dropped = sum.Intended+before.Intended, sum.Dropped+before.Dropped
+			}
+			b.Orgs[i].Arrivals = &sum
 		}
-	}
-	if sum := export.SumArrivals(b.Phases); sum != nil && sum.Dropped > 0 {
-		w.warn("%d of %d arrivals could not start, since limits of our own left no room for them: the load was less than asked for, and the latency of what was dropped is in no number", sum.Dropped, sum.Intended)
 	}
 }
 

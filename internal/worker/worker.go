@@ -64,6 +64,9 @@ type Options struct {
 	Embedded bool
 	Tool     export.Tool
 	Log      *zap.Logger
+	// Step makes the run a search for the most load that keeps the scenario's
+	// promises, in steps measured for that long; 0: the load is the scenario's.
+	Step time.Duration
 	// Sinks receive every record, beside the worker's own statistics.
 	Sinks []record.Sink
 }
@@ -87,6 +90,7 @@ type Worker struct {
 
 	mu       sync.Mutex // guards what follows
 	stage    string
+	steps    int              // of a search
 	fleet    *simulator.Fleet // nil before the load
 	epoch    time.Time        // the load's beginning: the zero of every offset
 	tick     simulator.Tick
@@ -102,6 +106,11 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	var err error
 	if w.job, err = translate(ctx, o, w.warnOnce); err != nil {
 		return nil, err
+	}
+	if o.Step > 0 {
+		if err := w.job.searchable(o.Scenario.Spec.Looping.Enabled); err != nil {
+			return nil, err
+		}
 	}
 	w.collector = stats.NewCollector(w.job.objective)
 	w.guard = limits.NewGuard(w.job.limits.Share(o.Worker, o.Workers))
@@ -189,6 +198,9 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 			return w.beforeLoad(err, b)
 		}
 	}
+	if w.Step > 0 {
+		return w.search(ctx, tenants.users, b)
+	}
 	return w.runLoad(ctx, tenants.users, b)
 }
 
@@ -248,7 +260,13 @@ func (w *Worker) conclude(b *export.Bundle) {
 	case "broken":
 		in.Broken = b.Stop.Detail
 	}
+	if w.Step > 0 {
+		in.Thresholds, in.Arrivals, in.Dropped = nil, 0, 0 // each step was judged by them
+	}
 	b.Verdict = verdict.Judge(in)
+	if b.Search != nil {
+		judgeSearch(b.Search, &b.Verdict)
+	}
 	w.setStage("finished")
 }
 

@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"internal/secret", "internal/record", "internal/human", "internal/alarm"},
 	{"internal/platform", "internal/plan", "internal/loadpattern", "internal/questions", "internal/documents", "internal/blob", "internal/blob/blobtest", "internal/ledger", "internal/config", "internal/chaos", "internal/platformsim/llm"},
 	{"internal/stats", "internal/bootstrap", "internal/cleanup", "internal/simulator", "internal/interaction", "internal/platformsim"},
-	{"internal/health", "internal/limits", "internal/verdict", "internal/isolation"},
+	{"internal/health", "internal/limits", "internal/verdict", "internal/isolation", "internal/capacity"},
 	{"internal/export"},
 	{"internal/report", "internal/report/reporttest", "internal/live"},
 	{"internal/worker"},

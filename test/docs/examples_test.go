@@ -28,6 +28,14 @@ var asWritten = []string{"smoke.yaml", "strategy-mixed.yaml", "think-time-gaussi
 // atALimit are the examples that show how a limit ends a run.
 var atALimit = []string{"cost-limit.yaml"}
 
+// verb is what an example is for.
+func verb(name string) string {
+	if name == "find.yaml" {
+		return "find"
+	}
+	return "run"
+}
+
 func examples(t *testing.T) []string {
 	t.Helper()
 	var files []string
@@ -61,11 +69,11 @@ func TestExamplesSayHow(t *testing.T) {
 				if err := checkCommand(args, read(t, "Makefile")); err != nil {
 					t.Errorf("%s: %s: %v", name, strings.TrimSpace(typed), err)
 				}
-				says = says || slices.Equal(args, []string{"loadtest", "run", "configs/examples/" + name})
+				says = says || len(args) >= 3 && slices.Equal(args[:3], []string{"loadtest", verb(name), "configs/examples/" + name})
 			}
 		}
 		if !says {
-			t.Errorf("the head of %s does not say loadtest run configs/examples/%s", name, name)
+			t.Errorf("the head of %s does not say loadtest %s configs/examples/%s", name, verb(name), name)
 		}
 	}
 }
@@ -75,6 +83,9 @@ func TestExamplesSayHow(t *testing.T) {
 func TestExamplesRun(t *testing.T) {
 	t.Parallel()
 	for _, name := range examples(t) {
+		if verb(name) != "run" {
+			continue // its outcome depends on the machine; the packages test the command
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			data := []byte(read(t, "configs/examples/"+name))
