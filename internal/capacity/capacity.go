@@ -1,39 +1,53 @@
-// Package capacity searches for the most load under which a platform keeps its
-// promises.
+// Package capacity finds the greatest load under which a platform keeps its
+// promises, from steps that each hold a load for a while and see.
 //
-// It doubles the load until a step breaks a promise, halves the ratio between the
-// highest load that held and the lowest that broke, and then repeats both ends. It
-// knows nothing of requests: the caller makes a step of some load and says
-// whether it held.
+// Whether a step holds is a matter of luck near the limit, so the limit is
+// estimated, not bracketed: the chance that a step at load x holds is taken to
+// fall with ln x along a logistic curve,
 //
-// # What the interval means
+//	P(holds | x) = lapse + (1 − 2·lapse) / (1 + (x/limit)^(1/spread))
 //
-// Let the capacity be the load at which a step is as likely to hold as to break; a
-// higher load is never likelier to hold. An end of the interval is accepted only
-// when it held, or broke, in all of [Repeats] steps made for that alone. Were
-// that end on the wrong side, each of them would have gone so with a chance of at
-// most one half. An end that fails is moved outwards and tried anew, and every
-// such attempt is counted: [Search.Confidence] is 1 − attempts·2^−Repeats, the
-// union bound, or 0 if that says nothing. It assumes that steps are independent
-// and that the platform stays the same meanwhile; it says nothing about how
-// long a step must be to be like a day.
+// with limit and spread unknown. After every step the probability of each limit
+// is updated by Bayes' rule, beginning with all equally likely on a logarithmic
+// scale, and the next step is made where it decides much. That is the method of
+// QUEST (Watson and Pelli, Perception & Psychophysics 33, 1983) with the spread
+// as a second unknown (Kontsevich and Tyler, Vision Research 39, 1999).
 package capacity
 
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
 
-// Repeats is how often an end of the interval must hold, or break, in a row.
-const Repeats = 5
+const (
+	// Level is the probability with which the limit lies in the interval.
+	Level = 0.95
+	// Precision is how far apart, as a ratio, the ends of the interval may be
+	// for the search to end.
+	Precision = 1.12
+	// Confirmations is how many steps close to the limit must have held, and how
+	// many not, before it is believed; one more than that ends a search at the
+	// least or the most load.
+	Confirmations = 2
+	// MostSteps ends a search that does not come to that precision; the interval
+	// is then as wide as it is.
+	MostSteps = 30
 
-// tries is how often in a row a step may fail by our own fault.
-const tries = 3
+	lapse   = 0.02 // the chance that a step far from the limit goes wrong all the same
+	perStep = 100  // limits considered for each factor of e
+	tries   = 3    // steps at one load that the platform is not to blame for, before the search gives up
+)
 
-// ratio is how far apart the ends may be.
-const ratio = 1.05
+// spreads are those considered, all equally likely at first: at 0.03 a load 5%
+// above the limit holds once in 6 steps, at 0.1 twice in 5.
+var spreads = [...]float64{0.01, 0.03, 0.1, 0.2}
+
+// places are where the probability of the limit is cut in turn: in the middle,
+// which says most about the limit, and off it, which says most about the spread.
+var places = [...]float64{0.5, 0.1, 0.5, 0.9}
 
 // Outcome is how a search ended.
 type Outcome string
@@ -52,9 +66,8 @@ type Purpose string
 
 // The purposes, in the order in which a search has them.
 const (
-	Raise   Purpose = "raise"
-	Narrow  Purpose = "narrow"
-	Confirm Purpose = "confirm"
+	Raise  Purpose = "raise"  // until a step breaks
+	Narrow Purpose = "narrow" // to learn where the limit is
 )
 
 // Step is a load that was tried and what became of it.
@@ -83,14 +96,15 @@ type Search struct {
 	Unit    string  `json:"unit"` // users, or arrivals per second
 	Max     float64 `json:"max"`  // the most load that was to be tried
 	Outcome Outcome `json:"outcome"`
-	// Low is the highest load that held throughout, the load that can be
-	// sustained; High the lowest above that broke throughout. 0 if there is none.
-	Low  float64 `json:"low"`
-	High float64 `json:"high"`
-	// Confidence is the least chance with which the capacity is between Low and
-	// High; 0 if that is unknown. See the package.
-	Confidence float64 `json:"confidence"`
-	// Broke is the first promise broken at High, or in the lowest step that broke.
+	// Limit is the load at which a step is as likely to hold as to break: too
+	// high as likely as too low, and between Low and High with probability
+	// Level. All are 0 unless a step held and one broke.
+	Limit float64 `json:"limit"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+	Level float64 `json:"level"`
+	Held  float64 `json:"held"` // the greatest load of a step that held; 0: none did
+	// Broke is the first promise broken in the lowest step that broke any.
 	Broke string `json:"broke,omitempty"`
 	// Limits are the latencies promised for the p95 of TTFT, if any.
 	Limits []time.Duration `json:"ttftLimitsNs,omitempty"`
@@ -104,122 +118,162 @@ type Plan struct {
 	Whole      bool    // loads are whole numbers, as users are
 }
 
-// Find searches. measure makes a step; its error ends the search, and Find
-// returns it with what is known by then.
+// Find searches up to the plan's most load. measure makes one step and says what
+// became of it; its error ends the search, which returns what is known by then.
 func Find(p Plan, measure func(load float64, purpose Purpose) (Step, error)) (*Search, error) {
 	f := &finder{Plan: p, measure: measure, s: &Search{Unit: p.Unit, Max: p.Max, Outcome: Stopped}}
+	f.prepare()
 	outcome := f.run()
 	if f.err == nil {
 		f.s.Outcome = outcome
+	}
+	if f.s.Held > 0 && f.least > 0 {
+		f.s.Limit, f.s.Low, f.s.High, f.s.Level = f.whole(f.quantile(0.5)), f.whole(f.quantile((1-Level)/2)), f.whole(f.quantile((1+Level)/2)), Level
 	}
 	f.s.Broke = f.broke()
 	return f.s, f.err
 }
 
+// finder is a search under way.
 type finder struct {
 	Plan
-	measure  func(float64, Purpose) (Step, error)
-	s        *Search
-	err      error
-	attempts int
+	measure func(float64, Purpose) (Step, error)
+	s       *Search
+	err     error
+	counted []trial     // the steps that say something of the platform
+	least   float64     // the smallest load that broke; 0: none did
+	limits  []float64   // the logarithms of those considered, ascending
+	belief  [][]float64 // in each limit and spread, not normalized
 }
 
-// run returns how the search ended, if nothing went wrong.
+type trial struct {
+	load   float64
+	passed bool
+}
+
+// prepare believes in all limits alike, with room for doubt beyond the ends.
+func (f *finder) prepare() {
+	from, to := math.Log(f.Start)-1, math.Log(f.Max)+1
+	n := int((to-from)*perStep) + 1
+	for i := range n {
+		f.limits = append(f.limits, from+(to-from)*float64(i)/float64(n-1))
+		f.belief = append(f.belief, slices.Repeat([]float64{1}, len(spreads)))
+	}
+}
+
 func (f *finder) run() Outcome {
-	lo, hi := 0.0, 0.0
-	for load := f.Start; ; load = min(2*load, f.Max) {
-		passed, ok := f.try(load, Raise)
+	for len(f.counted) < MostSteps {
+		load, purpose := f.next()
+		passed, ok := f.try(load, purpose)
 		if !ok {
 			return OwnLimit
 		}
-		if !passed {
-			hi = load
-			break
-		}
-		lo, f.s.Low = load, load
-		if load >= f.Max {
-			return NotReached
-		}
-	}
-	if lo == 0 {
-		return TooLow
-	}
-	f.s.High = hi
-	for f.apart(lo, hi) {
-		load := math.Sqrt(lo * hi)
-		if f.Whole {
-			load = min(max(math.Round(load), lo+1), hi-1)
-		}
-		passed, ok := f.try(load, Narrow)
+		f.learn(load, passed)
 		switch {
-		case !ok:
-			return OwnLimit
-		case passed:
-			lo = load
-		default:
-			hi = load
-		}
-		f.s.Low, f.s.High = lo, hi
-	}
-	for factor := ratio; ; factor *= factor {
-		same, ok := f.repeat(lo, true)
-		if !ok {
-			return OwnLimit
-		}
-		if same {
-			break
-		}
-		if lo = f.move(lo, 1/factor); lo < f.Start {
-			f.s.Low = 0
-			return TooLow
-		}
-		f.s.Low = lo
-	}
-	for factor := ratio; ; factor *= factor {
-		same, ok := f.repeat(hi, false)
-		if !ok {
-			return OwnLimit
-		}
-		if same {
-			break
-		}
-		if hi >= f.Max {
-			f.s.High = 0
+		case f.ended(f.Max, true):
 			return NotReached
+		case f.ended(f.Start, false):
+			return TooLow
+		case f.certain():
+			return Found
 		}
-		hi = min(f.move(hi, factor), f.Max)
-		f.s.High = hi
 	}
-	f.s.Confidence = max(0, 1-float64(f.attempts)*math.Pow(2, -Repeats))
 	return Found
 }
 
-// apart reports whether there is room between the ends for another load.
-func (f *finder) apart(lo, hi float64) bool { return hi > lo*ratio && (!f.Whole || hi-lo > 1) }
-
-func (f *finder) move(load, factor float64) float64 {
-	moved := load * factor
-	if f.Whole && factor < 1 {
-		return min(math.Floor(moved), load-1)
-	} else if f.Whole {
-		return max(math.Ceil(moved), load+1)
+// next is the load to try: twice the last, until one breaks, and then where
+// the limit is believed to be.
+func (f *finder) next() (load float64, purpose Purpose) {
+	switch {
+	case len(f.counted) == 0:
+		load, purpose = f.Start, Raise
+	case f.least == 0:
+		load, purpose = 2*f.s.Held, Raise
+	default:
+		load, purpose = f.quantile(places[len(f.counted)%len(places)]), Narrow
 	}
-	return moved
+	if f.Whole {
+		load = math.Round(load)
+	}
+	return min(max(load, f.Start), f.Max), purpose
 }
 
-// repeat reports whether the load passes, or fails, as often as it must.
-func (f *finder) repeat(load float64, want bool) (same, ok bool) {
-	f.attempts++
-	for range Repeats {
-		passed, ok := f.try(load, Confirm)
-		if !ok {
-			return false, false
-		}
-		if passed != want {
-			return false, true
+// learn updates the belief.
+func (f *finder) learn(load float64, passed bool) {
+	f.counted = append(f.counted, trial{load, passed})
+	if passed {
+		f.s.Held = max(f.s.Held, load)
+	} else if f.least == 0 || load < f.least {
+		f.least = load
+	}
+	top := 0.0
+	for i, limit := range f.limits {
+		for k, spread := range spreads {
+			p := lapse + (1-2*lapse)/(1+math.Exp((math.Log(load)-limit)/spread))
+			if !passed {
+				p = 1 - p
+			}
+			f.belief[i][k] *= p
+			top = max(top, f.belief[i][k])
 		}
 	}
-	return true, true
+	for _, of := range f.belief { // so that no product vanishes
+		for k := range of {
+			of[k] /= top
+		}
+	}
+}
+
+// ended reports whether the last steps were all at that load and went that way.
+func (f *finder) ended(load float64, passed bool) bool {
+	n := len(f.counted) - Confirmations - 1
+	return n >= 0 && !slices.ContainsFunc(f.counted[n:], func(t trial) bool { return t != trial{load, passed} })
+}
+
+// certain reports whether the limit is known well enough.
+func (f *finder) certain() bool {
+	if f.s.Held == 0 || f.least == 0 {
+		return false
+	}
+	limit, low, high := f.quantile(0.5), f.quantile((1-Level)/2), f.quantile((1+Level)/2)
+	passed, broke := 0, 0
+	for _, t := range f.counted {
+		switch near := t.load <= limit*Precision && t.load*Precision >= limit || f.Whole && math.Abs(t.load-limit) <= 1; {
+		case near && t.passed:
+			passed++
+		case near:
+			broke++
+		}
+	}
+	narrow := high <= low*Precision || f.Whole && f.whole(high)-f.whole(low) <= 1
+	return narrow && passed >= Confirmations && broke >= Confirmations
+}
+
+// whole is a load that can be: with 7.6 users the 8th would break it.
+func (f *finder) whole(load float64) float64 {
+	if f.Whole {
+		return math.Floor(load)
+	}
+	return load
+}
+
+// quantile is the limit below which the true one lies with probability q.
+func (f *finder) quantile(q float64) float64 {
+	sum := 0.0
+	each := make([]float64, len(f.belief))
+	for i, of := range f.belief {
+		for _, b := range of {
+			each[i] += b
+		}
+		sum += each[i]
+	}
+	below := 0.0
+	for i, b := range each {
+		if below += b; below >= q*sum {
+			return math.Exp(f.limits[i])
+		}
+	}
+	return math.Exp(f.limits[len(f.limits)-1])
 }
 
 // try makes a step. ok is false if the search cannot go on. A step that was
@@ -243,39 +297,26 @@ func (f *finder) try(load float64, purpose Purpose) (passed, ok bool) {
 	return false, false
 }
 
-// broke is the first promise broken in the step that counts: at High, or at
-// the lowest load that broke.
+// broke is the first promise broken in the lowest step that broke any.
 func (f *finder) broke() string {
-	var at *Step
-	for i := range f.s.Steps {
-		step := &f.s.Steps[i]
-		if step.Passed || len(step.Broke) == 0 || step.OwnLimit != "" || f.s.High > 0 && step.Load != f.s.High {
-			continue
-		}
-		if at == nil || step.Load < at.Load {
-			at = step
+	for _, step := range f.s.Steps {
+		if step.Load == f.least && !step.Passed && len(step.Broke) > 0 && step.OwnLimit == "" {
+			return step.Broke[0]
 		}
 	}
-	if at == nil {
-		return ""
-	}
-	return at.Broke[0]
+	return ""
 }
 
 // Answer says what was found, in a sentence or two.
 func (s *Search) Answer() string {
 	of := func(load float64) string { return strconv.FormatFloat(load, 'g', 4, 64) + " " + s.Unit }
 	held := "no load held"
-	if s.Low > 0 {
-		held = "up to " + of(s.Low) + " held"
+	if s.Held > 0 {
+		held = "up to " + of(s.Held) + " held"
 	}
 	switch s.Outcome {
 	case Found:
-		text := fmt.Sprintf("sustains %s: the limit is between that and %s", of(s.Low), of(s.High))
-		if s.Confidence > 0 {
-			text += fmt.Sprintf(", with a confidence of at least %.0f%%", math.Floor(100*s.Confidence))
-		}
-		return text + "; the first thing to break: " + s.Broke
+		return fmt.Sprintf("sustains %s (%.0f%% interval %.4g to %.4g); the first thing to break: %s", of(s.Limit), 100*s.Level, s.Low, s.High, s.Broke)
 	case NotReached:
 		return fmt.Sprintf("no limit was found up to %s: %s", of(s.Max), held)
 	case TooLow:

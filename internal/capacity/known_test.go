@@ -81,9 +81,9 @@ func TestKnownCapacity(t *testing.T) {
 			if err != nil || s.Outcome != capacity.Found {
 				t.Fatalf("%+v, %v", s, err)
 			}
-			t.Logf("seed %d: %.2f to %.2f of %.2f (%+.1f%%), %d steps, confidence %.2f", seed, s.Low, s.High, known, 100*(s.Low/known-1), len(s.Steps), s.Confidence)
-			if math.Abs(s.Low/known-1) > 0.1 {
-				t.Errorf("seed %d: %v, want %v within 10%%", seed, s.Low, known)
+			t.Logf("seed %d: %.2f (%.2f to %.2f) of %.2f (%+.1f%%), %d steps", seed, s.Limit, s.Low, s.High, known, 100*(s.Limit/known-1), len(s.Steps))
+			if math.Abs(s.Limit/known-1) > 0.1 {
+				t.Errorf("seed %d: %v, want %v within 10%%", seed, s.Limit, known)
 			}
 		})
 	}

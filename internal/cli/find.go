@@ -16,8 +16,8 @@ func findCommand(version string) *cobra.Command {
 		Use:   "find SCENARIO",
 		Short: "Find the most load under which the platform keeps its promises",
 		Long: `Find raises the load of a scenario in steps until one of the promises under
-spec.slo breaks, closes in on the limit, repeats both sides of it, and reports
-the highest load that held, with a confidence interval, and what broke first.
+spec.slo breaks, makes more steps where the limit seems to lie until it is known
+well, and reports it with a 95% interval, and what broke first.
 
 The scenario says the most that is tried: all of its users, or under open load
 its arrival.rate. The first step is 1/64 of that, and each is twice the one before.

@@ -129,7 +129,7 @@ func curve(s *capacity.Search, title string, limit float64, value func(capacity.
 	fmt.Fprintf(&b, `<text x="%g" y="14">%s</text>`, left, title)
 	if s.Low > 0 && s.High > 0 {
 		fmt.Fprintf(&b, `<rect x="%.1f" y="%g" width="%.1f" height="%g" opacity=".15"/>`, x(s.Low), top, max(2, x(s.High)-x(s.Low)), height-bottom-top)
-		fmt.Fprintf(&b, `<text x="%.1f" y="%g" text-anchor="end">%s</text>`, x(s.Low)-4, top+10, loadOf(s.Low))
+		fmt.Fprintf(&b, `<text x="%.1f" y="%g" text-anchor="end">%s</text>`, x(s.Low)-4, top+10, loadOf(s.Limit))
 	}
 	if limit > 0 {
 		fmt.Fprintf(&b, `<line x1="%g" x2="%g" y1="%.1f" y2="%.1f" stroke="currentColor" stroke-dasharray="5 4"/><text x="%g" y="%.1f">promised</text>`, left, width-20, y(limit), y(limit), left+4, y(limit)-4)

@@ -58,7 +58,9 @@ func Terminal(w io.Writer, b *export.Bundle, o TerminalOptions) error {
 	t.thresholds()
 	t.search()
 	t.load()
-	t.latencies()
+	if b.Search == nil { // over all steps, latencies say nothing
+		t.latencies()
+	}
 	t.generator()
 	t.orgs()
 	t.slices("Test types", stats.ByTestType, func(k stats.Key) string { return k.TestType })

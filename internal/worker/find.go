@@ -12,6 +12,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/capacity"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/health"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
@@ -24,9 +25,6 @@ import (
 const (
 	// startPart is the first load of a search, as a part of the most.
 	startPart = 64
-	// maxSendLag is the p95 of what may be the system's timers. A step that broke
-	// with more, and with more than a quarter of the latency, says nothing.
-	maxSendLag = 25 * time.Millisecond
 	// firmQuantile is the percentile whose number of samples a step should have.
 	firmQuantile = 0.95
 )
@@ -43,7 +41,8 @@ func (j *job) searchable(looping bool) error {
 		return errors.New("a search is nothing without load: take advanced.dryRun out")
 	}
 	j.replace, j.planned = true, 0
-	j.script.Stagger = true // users begin apart, so that a step does not open with all at once
+	j.limits.HasErrorRate = false // a step with errors does not end the search, but tells it where to go
+	j.script.Stagger = true       // users begin apart, so that a step does not open with all at once
 	if !looping {
 		j.script.Loop = simulator.Loop{}
 	}
@@ -127,22 +126,10 @@ func (s *searcher) step(ctx context.Context, load float64, purpose capacity.Purp
 	}
 	var fleet *simulator.Fleet
 	asker, breaker := s.stack(s.client, s.collector, func(why error) { fleet.Stop(why) }, nil)
-	o := simulator.Options{
-		// Steps must not repeat each other: neither their ids nor their questions.
-		RunID: fmt.Sprintf("%s-%d", s.RunID, s.steps), Seed: s.job.seed + uint64(s.steps), //nolint:gosec // counts from 1
-		Users: s.users, Script: s.job.script, Scripts: s.job.scripts(), Pattern: s.job.phases, Replace: s.job.replace,
-		Asker: asker, Epoch: s.epoch, Alarm: s.alarm,
-		Watch: simulator.Watch{Tick: func(t simulator.Tick) {
-			s.collector.Observe(t.Offset, t.Active, t.Phase)
-			s.mu.Lock()
-			s.tick = t
-			s.mu.Unlock()
-		}},
-	}
-	if s.job.open != nil {
-		o.Open = s.job.streams(s.users, s.Worker.Worker, s.Workers)
-		o.MaxInFlight = int(s.job.limits.Share(s.Worker.Worker, s.Workers).Concurrent)
-	}
+	o := s.fleetOptions(s.users, s.job.phases, asker, s.epoch)
+	// Steps must not repeat each other: neither their ids nor their questions,
+	// which the platform may have cached.
+	o.RunID, o.Seed = fmt.Sprintf("%s-%d", s.RunID, s.steps), s.job.seed+uint64(s.steps) //nolint:gosec // counts from 1
 	fleet, err := simulator.New(o)
 	if err != nil {
 		return capacity.Step{}, err
@@ -154,7 +141,9 @@ func (s *searcher) step(ctx context.Context, load float64, purpose capacity.Purp
 	watched, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); s.watchLimits(watched, fleet) }()
+	monitor := health.Start(s.inFlight.Load)
 	err = fleet.Run(ctx)
+	observed := monitor.Stop()
 	stop()
 	<-done
 	s.describePhases(s.b, fleet)
@@ -167,13 +156,13 @@ func (s *searcher) step(ctx context.Context, load float64, purpose capacity.Purp
 	if err != nil {
 		return capacity.Step{}, err
 	}
-	step := s.judge(name, fleet)
+	step := s.judge(name, fleet, observed)
 	s.Log.Info("step", zap.Float64("load", load), zap.String("purpose", string(purpose)), zap.Bool("passed", step.Passed), zap.Strings("broke", step.Broke))
 	return step, nil
 }
 
 // judge holds a step against the scenario's promises, as a run is.
-func (s *searcher) judge(name string, fleet *simulator.Fleet) capacity.Step {
+func (s *searcher) judge(name string, fleet *simulator.Fleet, observed *health.Observations) capacity.Step {
 	all, streams := new(stats.Group), new(stats.Group)
 	for _, g := range s.collector.Summary().Groups {
 		if g.Key.Phase != name {
@@ -203,22 +192,25 @@ func (s *searcher) judge(name string, fleet *simulator.Fleet) capacity.Step {
 		step.OwnLimit = "this machine was too busy to begin it"
 	case p.Dropped > 0:
 		step.OwnLimit = fmt.Sprintf("%d of %d arrivals could not start: as many requests as we allow were under way", p.Dropped, p.Due)
-	case !step.Passed && s.late(step):
-		step.OwnLimit = fmt.Sprintf("requests left late: 5%% of them by more than %s", human.Duration(step.SendLag))
+	case !step.Passed && ours(v.Checks, s.job.thresholds, health.Judge(health.Evidence{Observations: observed, Latency: &all.Latency, Embedded: s.Embedded})):
+		step.OwnLimit = fmt.Sprintf("this machine was late itself (p95 of the send lag %s), and without that the promise would have been kept", human.Duration(step.SendLag))
 	case p.Wanted > 0 && p.Active*10 < p.Wanted*9:
 		step.OwnLimit = fmt.Sprintf("%d users were wanted and no more than %d at work", p.Wanted, p.Active)
 	}
 	return step
 }
 
-// late reports whether requests left so late that this may be why the step
-// broke: the lag is part of every latency, so that a step that held has held in spite of it.
-func (s *searcher) late(step capacity.Step) bool {
-	observed := step.TTFT
-	if observed == nil {
-		observed = step.E2E
+// ours reports whether every promise that was broken would have been kept
+// without what this tool added to the percentile.
+func ours(checks []verdict.Check, thresholds []verdict.Threshold, generator health.Judgement) bool {
+	for i, c := range checks {
+		t := thresholds[i]
+		m := generator.Marked(string(t.Metric), t.Quantile)
+		if !c.Passed && (m == nil || m.Value-m.Added > t.Latency) {
+			return false
+		}
 	}
-	return step.SendLag > maxSendLag && (observed == nil || 4*step.SendLag > *observed)
+	return true
 }
 
 func quantile(h *stats.Histogram) *time.Duration {
@@ -233,7 +225,7 @@ func quantile(h *stats.Histogram) *time.Duration {
 func (w *Worker) describeSteps(s *capacity.Search) {
 	fewest := uint64(math.MaxUint64)
 	for _, step := range s.Steps {
-		if step.Purpose == capacity.Confirm {
+		if step.Purpose == capacity.Narrow {
 			fewest = min(fewest, step.Requests)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
 )
 
-func inSteps(o *worker.Options) { o.Step = time.Second }
+func inSteps(o *worker.Options) { o.Step = 300 * time.Millisecond }
 
 const searched = `
   organizations: {count: 2}
@@ -29,7 +29,7 @@ func TestSearch(t *testing.T) {
 		steps   int
 		low     float64
 	}{
-		"all users hold": {"  slo: {ttft: {p95: 1m}, errorRate: 100%}\n", capacity.NotReached, verdict.Passed, 3, 4},
+		"all users hold": {"  slo: {ttft: {p95: 1m}, errorRate: 100%}\n", capacity.NotReached, verdict.Passed, 5, 4},
 		"a limit":        {"  slo: {ttft: {p95: 1m}}\n  limits: {maxRequests: 5}\n", capacity.Stopped, verdict.Failed, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestSearch(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := b.Search
-			if s == nil || s.Outcome != test.outcome || b.Verdict.Status != test.status || test.low > 0 && (s.Low != test.low || len(s.Steps) != test.steps) {
+			if s == nil || s.Outcome != test.outcome || b.Verdict.Status != test.status || test.low > 0 && (s.Held != test.low || len(s.Steps) != test.steps) {
 				t.Fatalf("%+v, %+v", s, b.Verdict)
 			}
 			for _, step := range s.Steps {

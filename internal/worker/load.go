@@ -17,6 +17,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
@@ -45,24 +46,10 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	var fleet *simulator.Fleet
 	asker, breaker := w.stack(client, record.Tee{w.collector, &w.work}, func(why error) { fleet.Stop(why) }, harm)
 	pattern := w.job.pattern(len(users))
-	options := simulator.Options{
-		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Scripts: w.job.scripts(),
-		Pattern: pattern, Replace: w.job.replace, Asker: asker, Epoch: epoch, Alarm: w.alarm,
-		Watch: simulator.Watch{Tick: func(t simulator.Tick) {
-			w.collector.Observe(t.Offset, t.Active, t.Phase)
-			w.observe(t)
-			w.mu.Lock()
-			w.tick = t
-			w.mu.Unlock()
-		}},
-	}
-	if w.job.open != nil {
-		options.Open = w.job.streams(users, w.Worker, w.Workers)
-		options.MaxInFlight = int(w.job.limits.Share(w.Worker, w.Workers).Concurrent)
-	} else if peak := pattern.Peak(); peak > len(users) {
+	if peak := pattern.Peak(); w.job.open == nil && peak > len(users) {
 		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, len(users))
 	}
-	fleet, err = simulator.New(options)
+	fleet, err = simulator.New(w.fleetOptions(users, pattern, asker, epoch))
 	if err != nil {
 		return err
 	}
@@ -113,6 +100,27 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	}
 	w.Log.Info("load ended", zap.String("reason", b.Stop.Reason), zap.String("detail", b.Stop.Detail))
 	return nil
+}
+
+// fleetOptions are those of a load of that pattern. Under open load the phases
+// of the job say when requests arrive.
+func (w *Worker) fleetOptions(users []simulator.Identity, pattern loadpattern.Pattern, asker simulator.Asker, epoch time.Time) simulator.Options {
+	o := simulator.Options{
+		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Scripts: w.job.scripts(),
+		Pattern: pattern, Replace: w.job.replace, Asker: asker, Epoch: epoch, Alarm: w.alarm,
+		Watch: simulator.Watch{Tick: func(t simulator.Tick) {
+			w.collector.Observe(t.Offset, t.Active, t.Phase)
+			w.observe(t)
+			w.mu.Lock()
+			w.tick = t
+			w.mu.Unlock()
+		}},
+	}
+	if w.job.open != nil {
+		o.Open = w.job.streams(users, w.Worker, w.Workers)
+		o.MaxInFlight = int(w.job.limits.Share(w.Worker, w.Workers).Concurrent)
+	}
+	return o
 }
 
 func (w *Worker) describeBreaker(breaker *simulator.Breaker) {
