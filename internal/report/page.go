@@ -130,7 +130,9 @@ func newPage(b *export.Bundle) *page {
 	p.addVerdict(b, all.Measured.Refused+all.Measured.Failed > 0)
 	p.addSearch(b.Search)
 	p.addFacts(b, s)
-	p.addTiles(b, all, s)
+	if b.Search == nil { // over all steps, most of these say nothing
+		p.addTiles(b, all, s)
+	}
 	p.addTime(b, drawable(timeline), all)
 	p.addSpread(b.Verdict.Checks, all)
 	if len(p.Charts.Time) > 0 {
@@ -186,6 +188,9 @@ func (p *page) addVerdict(b *export.Bundle, late bool) {
 	t := table{
 		ID: "thresholds", Caption: "Thresholds", Headed: true, Empty: "The scenario sets no thresholds. Set slo in the scenario to have the run judged.",
 		Columns: []column{{Name: "Threshold"}, {Name: "Promised", Numeric: true}, {Name: "Observed", Numeric: true}, {Name: "Result"}, {Name: "Samples", Numeric: true}},
+	}
+	if b.Search != nil {
+		t.Empty = "Every step was judged by the promises of the scenario by itself."
 	}
 	for _, c := range b.Verdict.Checks {
 		result := cell{Text: "held", Class: "held", Mark: "pass"}

@@ -61,7 +61,8 @@ func (p *page) addSearch(s *capacity.Search) {
 	p.SearchLede = s.Answer() + "."
 	p.Search = table{
 		ID: "search-table", Caption: "Steps", Headed: true,
-		Columns: []column{{Name: "Phase"}, numberOf("Load", s.Unit), numberOf("TTFT p95", "of what was answered"), numberOf("Answers/s", "successes per second"),
+		Columns: []column{{Name: "Phase"}, numberOf("Load", s.Unit), numberOf("TTFT p95", "of what was answered"), numberOf("Answers/s", "successes per second of the step, those after its end included"),
+			numberOf("Goodput/s", "of these, those within the objectives"),
 			numberOf("Errors", "share of the answered"), numberOf("Requests", "answered, in the measured part"), {Name: "Outcome"}},
 	}
 	for _, step := range s.Steps {
@@ -77,7 +78,8 @@ func (p *page) addSearch(s *capacity.Search) {
 			mark = ""
 		}
 		p.Search.Rows = append(p.Search.Rows, []cell{
-			text(step.Phase), number(loadOf(step.Load), step.Load), ttft, number(fmt.Sprintf("%.4g", step.RequestsPerSecond), step.RequestsPerSecond),
+			text(step.Phase), number(loadOf(step.Load), step.Load), ttft, number(loadOf(step.RequestsPerSecond), step.RequestsPerSecond),
+			number(loadOf(step.GoodputPerSecond), step.GoodputPerSecond),
 			number(fmt.Sprintf("%.3g%%", 100*step.ErrorRate), step.ErrorRate), counted(step.Requests), {Text: outcomeOf(step), Mark: mark},
 		})
 	}
@@ -96,7 +98,7 @@ func (p *page) addSearch(s *capacity.Search) {
 			}
 			return ms(*s.TTFT)
 		}},
-		{"Answers per second", 0, func(s capacity.Step) float64 { return s.RequestsPerSecond }},
+		{"Answers within the objectives, per second", 0, func(s capacity.Step) float64 { return s.GoodputPerSecond }},
 		{"Errors, percent", 0, func(s capacity.Step) float64 { return 100 * s.ErrorRate }},
 	} {
 		p.SearchCurves = append(p.SearchCurves, curve(s, c.title, c.limit, c.y))
@@ -136,7 +138,7 @@ func curve(s *capacity.Search, title string, limit float64, value func(capacity.
 	}
 	fmt.Fprintf(&b, `<path d="M%g %gV%gH%g" fill="none" stroke="currentColor" opacity=".5"/>`, left, top, height-bottom, width-20)
 	for _, tick := range []float64{0, most / 2, most} {
-		fmt.Fprintf(&b, `<text x="%g" y="%.1f" text-anchor="end">%.3g</text>`, left-6, y(tick)+4, tick)
+		fmt.Fprintf(&b, `<text x="%g" y="%.1f" text-anchor="end">%s</text>`, left-6, y(tick)+4, loadOf(tick))
 	}
 	steps := slices.Clone(s.Steps)
 	slices.SortStableFunc(steps, func(a, b capacity.Step) int { return int(math.Copysign(1, a.Load-b.Load)) })
