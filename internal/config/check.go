@@ -700,6 +700,90 @@ func (s *Spec) check(c check) {
 	}
 	s.settleModels()
 	s.settleTypes(c)
+	s.settleIsolation(c)
+}
+
+// maxTriedRate bounds the limits that are tried, in requests per second.
+const maxTriedRate = 1000
+
+// settleIsolation finds out which promises are tested, and that there are any.
+func (s *Spec) settleIsolation(c check) {
+	own := s.Targets.Credentials != nil
+	if r := &s.Isolation.RateLimit; r.Enabled {
+		set := s.Organizations.RateLimit
+		switch {
+		case r.RequestsPerSecond > 0:
+			if r.Burst == 0 {
+				r.Burst = max(1, int(math.Ceil(2*r.RequestsPerSecond)))
+			}
+		case set == nil || own:
+			c.fault("isolation.rateLimit", "write organizations.rateLimit, or requestsPerSecond here", "%s.isolation.rateLimit: no rate limit is given that could be tried", c.path)
+		case set.RequestsPerSecond > maxTriedRate || set.Burst > 10*maxTriedRate:
+			c.fault("isolation.rateLimit organizations.rateLimit", "", "%s.isolation.rateLimit: a limit of more than %d per second, or %d at once, is not tried", c.path, maxTriedRate, 10*maxTriedRate)
+		default:
+			r.RequestsPerSecond = set.RequestsPerSecond
+			if r.Burst == 0 {
+				r.Burst = set.Burst
+			}
+		}
+		if !own && r.Organization > s.Organizations.Count {
+			c.fault("isolation.rateLimit.organization", "", "%s.isolation.rateLimit.organization: there are only %d organizations", c.path, s.Organizations.Count)
+		}
+	}
+	b := &s.Isolation.Budget
+	switch {
+	case !b.Enabled:
+	case own:
+		c.fault("isolation.budget targets.credentials", "", "%s.isolation.budget: it wants organizations that the run creates with their budgets, not targets.credentials", c.path)
+	case s.Organizations.Count < 2:
+		c.fault("isolation.budget", "", "%s.isolation.budget: it wants another organization than the one that runs out of its budget; there is only one", c.path)
+	case b.Organization > s.Organizations.Count:
+		c.fault("isolation.budget.organization", "", "%s.isolation.budget.organization: there are only %d organizations", c.path, s.Organizations.Count)
+	default:
+		s.settleBudget(b, c)
+	}
+}
+
+// Least is the smaller of what may be spent in all and in a day; 0 is no budget.
+func (b Budget) Least() MicroUSD {
+	if b.Limit == 0 || b.Daily > 0 && b.Daily < b.Limit {
+		return b.Daily
+	}
+	return b.Limit
+}
+
+func (s *Spec) settleBudget(b *BudgetTest, c check) {
+	budgets := map[int]MicroUSD{}
+	for _, o := range s.Organizations.Overrides {
+		if o.Budget != nil {
+			budgets[o.Index] = o.Budget.Least()
+		}
+	}
+	of := func(i int) MicroUSD {
+		if own, special := budgets[i]; special {
+			return own
+		}
+		return s.Organizations.Budget.Least()
+	}
+	if b.Organization == 0 {
+		equal := false
+		for i := 1; i <= s.Organizations.Count; i++ {
+			switch least := of(i); {
+			case least == 0:
+			case b.Organization == 0 || least < of(b.Organization):
+				b.Organization, equal = i, false
+			case least == of(b.Organization):
+				equal = true
+			}
+		}
+		if b.Organization == 0 || equal {
+			c.fault("isolation.budget", "give one a smaller budget under organizations.overrides", "%s.isolation.budget: no organization has a smaller budget than all others", c.path)
+		}
+		return
+	}
+	if of(b.Organization) == 0 {
+		c.fault("isolation.budget", "", "%s.isolation.budget: organization %d has no budget", c.path, b.Organization)
+	}
 }
 
 // settleTypes fills in what a test type takes from the rest of the spec.

@@ -52,7 +52,7 @@ type Spec struct {
 	Looping         Looping          `yaml:"looping" doc:"Whether a user begins again after its session."`
 	DocumentLibrary DocumentLibrary  `yaml:"documentLibrary" doc:"Documents that the questions of the test type long are about."`
 	CacheSalt       CacheSalt        `yaml:"cacheSalt" doc:"Keeps tenants apart in the prefix cache: sent as the body field cache_salt."`
-	Isolation       Isolation        `yaml:"isolation" doc:"Tests of whether the platform keeps tenants apart, made before the load. An extension of ours."`
+	Isolation       Isolation        `yaml:"isolation" doc:"Tests whether the platform keeps tenants apart and its promises to each; what is found fails the run. An extension of ours."`
 	KeyLifecycle    KeyLifecycle     `yaml:"keyLifecycle" doc:"Keys that are withdrawn while the load runs, to see whether they stop working. An extension of ours."`
 	ScenarioMix     ScenarioMix      `yaml:"scenarioMix" doc:"TestScenario documents and their shares. Beside testTypes, each of the two has half of the requests."`
 	Workers         Workers          `yaml:"workers" doc:"The processes that the load is spread over."`
@@ -402,9 +402,12 @@ type SaltValidation struct {
 	ReportViolations bool `yaml:"reportViolations" default:"true" doc:"Whether every violation is reported."`
 }
 
-// Isolation is tests of whether the platform keeps tenants apart; cacheSalt has one more.
+// Isolation is what is tested of how tenants are kept apart, a member for each
+// verdict. Cache salts have theirs under cacheSalt.validation.
 type Isolation struct {
-	NoisyNeighbour NoisyNeighbour `yaml:"noisyNeighbour" doc:"Whether the others wait longer while one organization sends much."`
+	NoisyNeighbour NoisyNeighbour `yaml:"noisyNeighbour" doc:"Whether the others wait longer while one organization sends much: tested before the load."`
+	Budget         BudgetTest     `yaml:"budget" doc:"Whether an organization that spends its budget is refused, in time, and it alone: judged by what the load shows."`
+	RateLimit      RateLimitTest  `yaml:"rateLimit" doc:"Whether the rate limit of an organization lets through what it should: tried before the load."`
 }
 
 // NoisyNeighbour is the test of one organization against the others.
@@ -415,6 +418,20 @@ type NoisyNeighbour struct {
 	RequestsPerSecond float64       `yaml:"requestsPerSecond" default:"10" above:"0" max:"10000" doc:"What all others together send, all the time, evenly spaced."`
 	Window            time.Duration `yaml:"window" default:"5s" above:"0" doc:"How long the aggressor is loud, or quiet, at a stretch: 12 times each; the first quarter is not counted."`
 	Tolerance         float64       `yaml:"tolerance" unit:"ratio" default:"0.2" doc:"How much longer the others may wait, in the 95th percentile of TTFT; never less than 50ms."`
+}
+
+// BudgetTest is the test of one budget.
+type BudgetTest struct {
+	Enabled      bool `yaml:"enabled" default:"false" doc:"Whether it is made."`
+	Organization int  `yaml:"organization" min:"1" doc:"Which organization is to run out of its budget, counted from 1; left out, the one with the smallest."`
+}
+
+// RateLimitTest is the test of one rate limit.
+type RateLimitTest struct {
+	Enabled           bool    `yaml:"enabled" default:"false" doc:"Whether it is made."`
+	Organization      int     `yaml:"organization" default:"1" min:"1" doc:"Whose limit is tried, counted from 1."`
+	RequestsPerSecond float64 `yaml:"requestsPerSecond" above:"0" max:"1000" doc:"What is promised; left out, organizations.rateLimit."`
+	Burst             int     `yaml:"burst" min:"1" max:"10000" doc:"What is promised at once; left out, as in organizations.rateLimit, or twice requestsPerSecond."`
 }
 
 // KeyLifecycle is keys that are withdrawn while the load runs. Each is the key

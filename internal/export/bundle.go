@@ -196,18 +196,94 @@ type Throttle struct {
 	Longest  time.Duration `json:"longestNs"`
 }
 
-// The kinds of tests of isolation.
+// The kinds of isolation that are judged.
 const (
 	CacheSalt      = "cache salt isolation"
 	NoisyNeighbour = "noisy neighbour"
+	Budget         = "budget isolation"
+	RateLimit      = "rate limit accuracy"
 )
 
 // Isolation is the verdict on one way of keeping tenants apart, and its evidence.
 type Isolation struct {
-	Kind    string `json:"kind"` // cache salt isolation or noisy neighbour
-	Model   string `json:"model"`
-	Verdict string `json:"verdict"` // leak or no leak, harmed or not harmed, or undecided
+	Kind    string `json:"kind"`            // cache salt isolation, noisy neighbour, budget isolation or rate limit accuracy
+	Org     string `json:"org,omitempty"`   // whose budget or rate limit it is
+	Model   string `json:"model,omitempty"` // the models that were asked, for the other kinds
+	Verdict string `json:"verdict"`         // leak, no leak; harmed, not harmed; violated, held; undecided
 	Reason  string `json:"reason"`
+	// The evidence: the member of the kind, and nil the others.
+	Salts     *Salts          `json:"salts,omitempty"`
+	Neighbour *Neighbour      `json:"neighbour,omitempty"`
+	Budget    *BudgetEvidence `json:"budget,omitempty"`
+	RateLimit *RateEvidence   `json:"rateLimit,omitempty"`
+}
+
+// BudgetEvidence is what one tenant spent of its budget, and what the others felt.
+type BudgetEvidence struct {
+	LimitMicroUSD     int64 `json:"limitMicroUSD"`
+	SpentMicroUSD     int64 `json:"spentMicroUSD"`
+	OverspentMicroUSD int64 `json:"overspentMicroUSD"`
+	// Overspent is the same as a part of the budget.
+	Overspent float64 `json:"overspent"`
+	// Refused counts refusals because of the budget; Early came before it could
+	// have been spent, and the first of all at FirstRefusal, when FirstSpent can
+	// have been booked at most.
+	Refused            int           `json:"refused"`
+	Early              int           `json:"early"`
+	FirstRefusal       time.Duration `json:"firstRefusalNs"` // from the start of the load
+	FirstSpentMicroUSD int64         `json:"firstSpentMicroUSD"`
+	// Late requests were answered when the budget had long been overspent.
+	Late         int   `json:"late"`
+	LateMicroUSD int64 `json:"lateMicroUSD"`
+	// UnknownCosts counts requests whose cost nobody knows.
+	UnknownCosts int `json:"unknownCosts,omitempty"`
+	// Wronged are other tenants refused although their own budgets were not
+	// spent, and how often.
+	Wronged map[string]int `json:"wronged,omitempty"`
+	// Errors and Latency compare the others before and after the first refusal.
+	Errors  Change `json:"errors"`
+	Latency Change `json:"latency"`
+}
+
+// Change is a comparison: of shares of errors, or of median latencies in
+// seconds. The bounds are of the difference; nil if they are not known.
+type Change struct {
+	Verdict        string   `json:"verdict"` // violated, held or undecided
+	Before         float64  `json:"before"`
+	After          float64  `json:"after"`
+	Low            *float64 `json:"low,omitempty"`
+	High           *float64 `json:"high,omitempty"`
+	Margin         float64  `json:"margin"` // a difference up to it does not matter
+	RequestsBefore int      `json:"requestsBefore"`
+	RequestsAfter  int      `json:"requestsAfter"`
+}
+
+// RateEvidence is a rate limit as promised and as it was met.
+type RateEvidence struct {
+	Requests  int     `json:"requests"`  // sent for the test
+	PerSecond float64 `json:"perSecond"` // promised
+	Burst     int     `json:"burst"`
+	// AtOnce passed before the first refusal.
+	AtOnce int `json:"atOnce"`
+	// Offered requests between two refusals, Allowed of which passed; and the
+	// bounds of the rate that follow.
+	Offered int           `json:"offered"`
+	Allowed int           `json:"allowed"`
+	Over    time.Duration `json:"overNs"`
+	Low     float64       `json:"lowPerSecond"`
+	High    float64       `json:"highPerSecond"`
+	// The overshoot is a part of the promised rate; negative is less.
+	OvershootLow  float64 `json:"overshootLow"`
+	OvershootHigh float64 `json:"overshootHigh"`
+	// Waits are refusals whose Retry-After was waited for, WrongWaits those
+	// after which a request was refused again.
+	Waits      int           `json:"waits"`
+	WrongWaits int           `json:"wrongWaits"`
+	RetryAfter time.Duration `json:"retryAfterNs"` // the longest
+}
+
+// Salts is the evidence on cache salts.
+type Salts struct {
 	// Violations is how many of Pairs show a leak: security violations.
 	Violations int `json:"violations"`
 	// Violated lists them, unless the scenario asks for their number alone.
@@ -228,14 +304,12 @@ type Isolation struct {
 	PLeak  float64    `json:"pLeak"`
 	PClean float64    `json:"pClean"`
 	Pairs  []SaltPair `json:"pairs,omitempty"`
-	// Neighbour is the evidence about a noisy neighbour; nil for another kind,
-	// whose the fields from TokensKnown on are.
-	Neighbour *Neighbour `json:"neighbour,omitempty"`
 }
 
 // Neighbour is what others felt of an organization that sends much.
 type Neighbour struct {
 	Aggressor string `json:"aggressor"`
+	Requests  int    `json:"requests"` // sent for the test, retries not counted
 	// Quiet and Loud are the 95th percentiles of the others' TTFT without and
 	// with the aggressor, counted from sending; a failed request counts as slow.
 	Quiet time.Duration `json:"quietP95Ns"`

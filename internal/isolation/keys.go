@@ -8,12 +8,6 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 )
 
-// The verdicts on withdrawn keys; [Undecided] is the third.
-const (
-	InTime   Verdict = "in time"  // every key stopped working as soon as it should
-	Outlived Verdict = "outlived" // a key was accepted later than that
-)
-
 // Key is what became of one key after it was withdrawn: revoked, or its user
 // suspended. Moments count from when the platform had confirmed that, and are
 // those at which requests were sent: one that was on its way says nothing.

@@ -10,12 +10,6 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 )
 
-// The verdicts on a noisy neighbour.
-const (
-	Harmed    Verdict = "harmed"     // others wait longer because one organization sends much
-	NotHarmed Verdict = "not harmed" // it sent much, and others did not wait much longer
-)
-
 const (
 	// MinRounds is the fewest rounds whose interval has a bound at Level: 2⁻¹⁰ < 0.001.
 	MinRounds = 10

@@ -1,26 +1,8 @@
-// Package isolation judges whether a platform keeps its tenants apart, and
-// those out whose keys were withdrawn.
-//
-// It is pure: what was observed in, a verdict with its evidence out. It is
-// made so that a sound platform is not accused: whoever is to be found guilty
-// has failed a control that sound platforms pass, and what cannot be decided
-// is called so. docs/load-testing/isolation.md gives the methods.
 package isolation
 
 import (
 	"fmt"
-	"slices"
 	"time"
-)
-
-// Verdict is the answer in one word.
-type Verdict string
-
-// The verdicts.
-const (
-	Leak      Verdict = "leak"      // one tenant was served from what another had put there
-	NoLeak    Verdict = "no leak"   // it was looked for, could have been seen, and was not there
-	Undecided Verdict = "undecided" // it could not have been seen
 )
 
 const (
@@ -29,9 +11,6 @@ const (
 	// Block is the smallest block of a prefix cache, in tokens (vLLM's default):
 	// fewer tokens than that are no hit.
 	Block = 16
-	// Level is the greatest chance with which noise may pass for a difference
-	// of times.
-	Level = 0.001
 	// MinGain is the part of a cold TTFT that a cache hit must save before times
 	// say anything.
 	MinGain = 0.1
@@ -171,50 +150,6 @@ func (r *Result) times(pairs []Pair) Verdict {
 		return NoLeak
 	}
 	return Undecided
-}
-
-// Faster is the one-sided p of the exact Mann–Whitney test: the chance that
-// values of x are below those of y as often as they are, if both come from one
-// distribution. Equal values count as not below, which makes p larger.
-func Faster(x, y []time.Duration) float64 {
-	n, m := len(x), len(y)
-	below := 0
-	for _, a := range x {
-		for _, b := range y {
-			if a < b {
-				below++
-			}
-		}
-	}
-	// ways[k][s] is how many choices of k of the ranks so far sum to s. The rank
-	// sum of x is n·m + n(n+1)/2 less the number of times that x is below y.
-	largest := n*m + n*(n+1)/2
-	ways := make([][]float64, n+1)
-	for k := range ways {
-		ways[k] = make([]float64, largest+1)
-	}
-	ways[0][0] = 1
-	for rank := 1; rank <= n+m; rank++ {
-		for k := min(n, rank); k > 0; k-- {
-			for s := largest; s >= rank; s-- {
-				ways[k][s] += ways[k-1][s-rank]
-			}
-		}
-	}
-	all, extreme := 0.0, 0.0
-	for s, w := range ways[n] {
-		all += w
-		if s <= largest-below {
-			extreme += w
-		}
-	}
-	return extreme / all
-}
-
-func median(d []time.Duration) time.Duration {
-	sorted := slices.Sorted(slices.Values(d))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
 // round keeps three figures or so, for people.

@@ -13,11 +13,18 @@ import (
 func TestIsolationIsShown(t *testing.T) {
 	b := &export.Bundle{Isolation: []export.Isolation{
 		{
-			Kind: export.CacheSalt, Model: "m-1", Verdict: "leak", Reason: "in 2 of 12 pairs a prompt was served from the cache", Violations: 3,
-			Violated: []export.Violation{{Salt: "acme", ReadUnder: "globex"}, {Salt: "globex", ReadUnder: "acme"}, {Salt: "acme", ReadUnder: "globex"}},
-			Pairs:    make([]export.SaltPair, 12), Cold: 80 * time.Millisecond, Warm: 20 * time.Millisecond, Cross: 21 * time.Millisecond, PLeak: 3.7e-7, PClean: 0.4,
+			Kind: export.CacheSalt, Model: "m-1", Verdict: "leak", Reason: "in 2 of 12 pairs a prompt was served from the cache",
+			Salts: &export.Salts{Violations: 3, Violated: []export.Violation{{Salt: "acme", ReadUnder: "globex"}, {Salt: "globex", ReadUnder: "acme"}, {Salt: "acme", ReadUnder: "globex"}},
+				Pairs: make([]export.SaltPair, 12), Cold: 80 * time.Millisecond, Warm: 20 * time.Millisecond, Cross: 21 * time.Millisecond, PLeak: 3.7e-7, PClean: 0.4},
 		},
-		{Kind: export.CacheSalt, Model: "m-2", Verdict: "undecided", Reason: "only 3 pairs of requests were answered"},
+		{Kind: export.CacheSalt, Model: "m-2", Verdict: "undecided", Reason: "only 3 pairs of requests were answered", Salts: &export.Salts{}},
+		{Kind: export.Budget, Org: "acme", Verdict: "violated", Reason: "acme went on for 9 requests", Budget: &export.BudgetEvidence{
+			LimitMicroUSD: 2_000_000, SpentMicroUSD: 2_500_000, OverspentMicroUSD: 500_000, Overspent: 0.25, Refused: 7, Early: 1, Late: 9,
+			Errors: export.Change{Before: 0.01, After: 0.5}, Latency: export.Change{Before: 0.1, After: 0.2},
+		}},
+		{Kind: export.RateLimit, Org: "globex", Verdict: "held", Reason: "50 of 76 passed", RateLimit: &export.RateEvidence{
+			PerSecond: 20, Burst: 40, AtOnce: 46, Low: 19.5, High: 20.4, OvershootLow: -0.025, OvershootHigh: 0.02, Waits: 3, WrongWaits: 1,
+		}},
 	}}
 	var screen, page bytes.Buffer
 	if err := report.Terminal(&screen, b, report.TerminalOptions{Width: 100}); err != nil {
@@ -26,6 +33,8 @@ func TestIsolationIsShown(t *testing.T) {
 	for _, want := range []string{
 		"Isolation of tenants", "cache salt isolation on m-1  LEAK", "in 2 of 12 pairs", "TTFT of a new prompt 80ms, repeated 20ms, under another salt 21ms; p = 3.7e-07 if it were like", "new, 0.4 if like repeated", "security violations: 3",
 		"2 prompts of acme read under globex", "1 prompt of globex read under acme", "cache salt isolation on m-2  undecided", "only 3 pairs",
+		"budget isolation on acme  VIOLATED", "spent $2.50 of $2.00, $0.50 (25.00%) too much; refused 7 times, 1 too early; 9", "the others' errors 1.00% before", "50.00%",
+		"rate limit accuracy on globex  held", "19.5 to 20.4 per second passed", "right 2 of 3 times",
 	} {
 		if !strings.Contains(screen.String(), want) {
 			t.Errorf("the summary does not say %q:\n%s", want, screen.String())
@@ -34,7 +43,7 @@ func TestIsolationIsShown(t *testing.T) {
 	if err := report.HTML(&page, b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`<section id="isolation">`, `href="#isolation"`, "cache salt isolation on m-1: LEAK", "2 prompts of acme read under globex", "3.7e-07", "undecided"} {
+	for _, want := range []string{`<section id="isolation">`, `href="#isolation"`, "cache salt isolation on m-1: LEAK", "2 prompts of acme read under globex", "3.7e-07", "undecided", "budget isolation on acme: VIOLATED", "25.00%", "rate limit accuracy on globex: held", "-2.50%"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page does not say %q", want)
 		}

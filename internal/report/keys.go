@@ -22,14 +22,6 @@ func withdrawal(k export.KeyLifecycle) string {
 	}
 }
 
-// keyWord is the verdict as it is written: what is bad must not be overlooked.
-func keyWord(k export.KeyLifecycle) string {
-	if k.Verdict == "outlived" {
-		return "OUTLIVED"
-	}
-	return k.Verdict
-}
-
 // until is a time until keys stopped working.
 func until(d *time.Duration) string {
 	if d == nil {
@@ -53,16 +45,7 @@ func (t *terminal) keys() {
 	}
 	t.section("Withdrawn keys", "their requests are in no other number but cost")
 	for _, k := range t.b.KeyLifecycle {
-		word := keyWord(k)
-		switch k.Verdict {
-		case "outlived":
-			word = t.Bad(word)
-		case "in time":
-			word = t.Good(word)
-		default:
-			word = t.Warn(word)
-		}
-		t.line("  " + human.Clean(withdrawal(k)) + "  " + word)
+		t.line("  " + human.Clean(withdrawal(k)) + "  " + t.verdictWord(k.Verdict))
 		t.text("    ", k.Reason, asIs)
 		t.text("    ", fmt.Sprintf("refused after: median %s, max %s; allowed %s", until(k.Median), until(k.Max), human.Duration(k.Within)), t.Dim)
 	}
@@ -90,7 +73,7 @@ func (p *page) addKeys(all []export.KeyLifecycle) {
 	}
 	for _, k := range all {
 		p.KeyWords = append(p.KeyWords, fmt.Sprintf("%s: %s: %s. Refused after: median %s, max %s; allowed %s; withdrawing took up to %s.",
-			withdrawal(k), keyWord(k), strings.TrimSuffix(k.Reason, "."), until(k.Median), until(k.Max), human.Duration(k.Within), human.Duration(took(k))))
+			withdrawal(k), verdictWord(k.Verdict), strings.TrimSuffix(k.Reason, "."), until(k.Median), until(k.Max), human.Duration(k.Within), human.Duration(took(k))))
 		for _, one := range k.Keys {
 			late := cell{Text: "no", Mark: "pass"}
 			if one.LastAccepted != nil && *one.LastAccepted > k.Within {

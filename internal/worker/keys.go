@@ -98,7 +98,7 @@ func (t *keyTest) made(o bootstrap.Org, u bootstrap.User) bool {
 // run withdraws the keys when they are due and tries them until they have
 // stopped working, have been watched for long enough, or ctx ends with the load.
 func (t *keyTest) run(ctx context.Context, client *platform.Client, stop func(error)) {
-	asker, _ := t.stack(client, record.Tee{t.collector, &t.work}, stop, nil)
+	asker, _ := t.stack(client, t.sums(false), stop, nil)
 	to := t.job.calls()[0].EndpointModel
 	answers, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()

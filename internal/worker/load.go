@@ -19,7 +19,6 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
-	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
 )
 
@@ -44,7 +43,7 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	defer w.alarm.Close()
 	// The fleet is made of what can stop it; nobody asks before it runs.
 	var fleet *simulator.Fleet
-	asker, breaker := w.stack(client, record.Tee{w.collector, &w.work}, func(why error) { fleet.Stop(why) }, harm)
+	asker, breaker := w.stack(client, w.sums(false), func(why error) { fleet.Stop(why) }, harm)
 	pattern := w.job.pattern(len(users))
 	if peak := pattern.Peak(); w.job.open == nil && peak > len(users) {
 		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, len(users))
@@ -78,6 +77,9 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	w.describeChaos(b, harm)
 	if w.keys != nil {
 		w.keys.describe(b)
+	}
+	if w.spending != nil {
+		w.judgeBudget(b)
 	}
 	if breaker != nil { // under open load there is none
 		w.describeBreaker(breaker)

@@ -102,7 +102,7 @@ func (c *neighbourCheck) run(ctx context.Context) error {
 	defer client.Close()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	gate := c.w.gate(client, record.Tee{c.w.collector.BeforeLoad(), c}, stop, nil)
+	gate := c.w.gate(client, record.Tee{c.w.sums(true), c}, stop, nil)
 	gate.Nobody = true
 	spec := c.w.Scenario.Spec.Isolation.NoisyNeighbour
 	options := simulator.Options{RunID: c.w.RunID, Seed: c.w.job.seed, Script: tireless(c.w.job.script), Scripts: c.w.job.scripts(), Epoch: epoch}
@@ -256,10 +256,13 @@ func (c *neighbourCheck) judge(heldBack int64) export.Isolation {
 	case !heard:
 		doubt("no request of %s was answered, so that nobody knows what others would feel of it", aggressor)
 	}
-	n := &export.Neighbour{Aggressor: aggressor, Quiet: r.Quiet, Loud: r.Loud, Ratio: r.Ratio, Low: r.Low, High: r.High, Bar: r.Bar, Rounds: r.Rounds, Lag: r.Lag}
+	n := &export.Neighbour{
+		Aggressor: aggressor, Requests: int(c.sent.Load()),
+		Quiet: r.Quiet, Loud: r.Loud, Ratio: r.Ratio, Low: r.Low, High: r.High, Bar: r.Bar, Rounds: r.Rounds, Lag: r.Lag,
+	}
 	n.Fairness, n.Orgs = fairness(wanted, goodput)
 	out := export.Isolation{
-		Kind: export.NoisyNeighbour, Model: c.models(), Verdict: string(r.Verdict), Reason: r.Reason, Requests: int(c.sent.Load()), Neighbour: n,
+		Kind: export.NoisyNeighbour, Model: c.models(), Verdict: string(r.Verdict), Reason: r.Reason, Neighbour: n,
 	}
 	c.w.Log.Info("tested for noisy neighbours", zap.String("verdict", out.Verdict), zap.String("reason", out.Reason))
 	return out

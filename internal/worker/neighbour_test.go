@@ -82,8 +82,9 @@ func small(running int) []platformsim.Model {
 	}}
 }
 
-// tenant has an organization made, and a user with a key in it.
-func tenant(t *testing.T, p *platformsim.Platform, index int) simulator.Identity {
+// tenant has an organization made, with more fields than its name if they are
+// given as JSON, and a user with a key in it.
+func tenant(t *testing.T, p *platformsim.Platform, index int, more ...string) simulator.Identity {
 	t.Helper()
 	do := func(path, body string) (answer map[string]any) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
@@ -96,7 +97,7 @@ func tenant(t *testing.T, p *platformsim.Platform, index int) simulator.Identity
 		return answer
 	}
 	slug := fmt.Sprint("org-", index)
-	do("/v1/orgs", fmt.Sprintf(`{"name":%q,"slug":%q}`, slug, slug))
+	do("/v1/orgs", fmt.Sprintf(`{"name":%q,"slug":%q%s}`, slug, slug, strings.Join(more, "")))
 	users := "/v1/orgs/" + slug + "/users/" + do("/v1/orgs/"+slug+"/invites", fmt.Sprintf(`{"email":"u@%s.invalid"}`, slug))["inviteId"].(string)
 	key := do(users+"/api-keys", "{}")["secret"].(string)
 	return simulator.Identity{Org: slug, OrgIndex: index, User: "u-" + slug, UserIndex: index, Keys: []secret.String{secret.New(key)}}

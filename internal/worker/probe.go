@@ -16,14 +16,10 @@ import (
 // PreFlight names the phase of the requests sent before the load.
 const PreFlight = "pre-flight"
 
-// stack is what every request goes through. Its records go to sums, to the
-// caller's sinks, and if the log is to say everything, there. stop ends the
-// run when a limit is exceeded; nil is for requests before the load, which are
-// no user's and leave that to the caller. harm breaks requests on purpose,
-// unless it is nil.
+// stack is what every request goes through: the gate, and around it what sends
+// a request again, or holds it back.
 func (w *Worker) stack(client *platform.Client, sums record.Sink, stop func(error), harm *chaos.Injector) (simulator.Asker, *simulator.Breaker) {
 	gate := w.gate(client, sums, stop, harm)
-	gate.Nobody = stop == nil
 	retry := &simulator.Retry{Asker: gate, RetryPolicy: w.job.retry, Now: client.Now, Alarm: w.alarm}
 	if w.job.open != nil {
 		return retry, nil // open load does not stop because the platform does
@@ -33,7 +29,23 @@ func (w *Worker) stack(client *platform.Client, sums record.Sink, stop func(erro
 	return retry, breaker
 }
 
-// gate is the part of the stack that sends a request once.
+// sums is what adds up the records of the load, or of before it.
+func (w *Worker) sums(before bool) record.Sink {
+	sums := record.Tee{w.collector, &w.work}
+	if before {
+		sums = record.Tee{w.collector.BeforeLoad()}
+	}
+	if w.spending != nil {
+		sums = append(sums, w.spending.sink(before))
+	}
+	return sums
+}
+
+// gate sends each request that the limits admit, once. Its records go to sums,
+// to the caller's sinks, and if the log is to say everything, there. stop ends
+// the run when a limit is exceeded; nil is for requests before the load, which
+// are no user's and leave that to the caller. harm breaks requests on purpose,
+// unless it is nil.
 func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error), harm *chaos.Injector) *limits.Gate {
 	sink := append(record.Tee{sums}, w.Sinks...)
 	if w.Log.Core().Enabled(zap.DebugLevel) {
@@ -49,7 +61,7 @@ func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error
 		asker, sink = &simulator.Harm{Asker: asker, Injector: harm}, append(sink, w.recovery)
 	}
 	recorder := &simulator.Recorder{Asker: asker, Sink: sink, Prices: w.job.prices, Now: client.Now}
-	return &limits.Gate{Asker: recorder, Guard: w.guard, Prices: w.job.prices, Stop: stop}
+	return &limits.Gate{Asker: recorder, Guard: w.guard, Prices: w.job.prices, Stop: stop, Nobody: stop == nil}
 }
 
 // logRequest writes a line about one request. Its id is the X-Request-Id that
@@ -86,7 +98,7 @@ func (w *Worker) probe(ctx context.Context, who simulator.Identity, to simulator
 		call.Request.Key = who.Keys[0]
 	}
 	call.Schedule(client.Now())
-	stack, _ := w.stack(client, w.collector.BeforeLoad(), nil, nil)
+	stack, _ := w.stack(client, w.sums(true), nil, nil)
 	err = stack.Ask(ctx, call)
 	return stream && !call.Exchange.Unstreamed, err
 }

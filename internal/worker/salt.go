@@ -47,7 +47,7 @@ func (w *Worker) checkSalts(ctx context.Context, users []simulator.Identity, b *
 		return err
 	}
 	defer client.Close()
-	stack, _ := w.stack(client, w.collector.BeforeLoad(), nil, nil)
+	stack, _ := w.stack(client, w.sums(true), nil, nil)
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(w.RunID)) // never fails
 	tested := map[string]bool{}
@@ -223,17 +223,20 @@ func (c *saltCheck) judge(list bool) export.Isolation {
 	}
 	r := isolation.Salt(pairs)
 	out := export.Isolation{
-		Kind: export.CacheSalt, Model: c.to.Model, Verdict: string(r.Verdict), Reason: r.Reason, Violations: len(r.Leaks), Requests: c.sent,
-		TokensKnown: r.TokensKnown, BaselineTokens: r.Baseline, Cold: r.Cold, Warm: r.Warm, Cross: r.Cross, PLeak: r.PLeak, PClean: r.PClean,
+		Kind: export.CacheSalt, Model: c.to.Model, Verdict: string(r.Verdict), Reason: r.Reason,
+		Salts: &export.Salts{
+			Violations: len(r.Leaks), Requests: c.sent,
+			TokensKnown: r.TokensKnown, BaselineTokens: r.Baseline, Cold: r.Cold, Warm: r.Warm, Cross: r.Cross, PLeak: r.PLeak, PClean: r.PClean,
+		},
 	}
 	for _, p := range pairs {
-		out.Pairs = append(out.Pairs, export.SaltPair{
+		out.Salts.Pairs = append(out.Salts.Pairs, export.SaltPair{
 			Cold: saltProbe(p.Cold), Warm: saltProbe(p.Warm), Cross: saltProbe(p.Cross), Control: saltProbe(p.Control),
 		})
 	}
 	if list {
 		for _, i := range r.Leaks {
-			out.Violated = append(out.Violated, export.Violation{
+			out.Salts.Violated = append(out.Salts.Violated, export.Violation{
 				Salt: c.w.job.script.Salt.For(done[i].owner), ReadUnder: c.w.job.script.Salt.For(done[i].reader), Pair: i,
 			})
 		}

@@ -58,9 +58,9 @@ func TestCacheSaltIsolation(t *testing.T) {
 				if err != nil || len(b.Isolation) != 1 {
 					t.Fatalf("%v, %+v", err, b.Isolation)
 				}
-				got := b.Isolation[0]
+				got, salts := b.Isolation[0], b.Isolation[0].Salts
 				if !strings.Contains(", "+kind.allowed+",", ", "+got.Verdict+",") {
-					t.Errorf("%s: %s; cold %v, warm %v, cross %v, p %v and %v", got.Verdict, got.Reason, got.Cold, got.Warm, got.Cross, got.PLeak, got.PClean)
+					t.Errorf("%s: %s; cold %v, warm %v, cross %v, p %v and %v", got.Verdict, got.Reason, salts.Cold, salts.Warm, salts.Cross, salts.PLeak, salts.PClean)
 				}
 				if all := b.Summary.Overall().All; kind.quirks.PlainUsage { // what is cached, and so cheaper, cannot be known
 					if int64(all.Requests) != p.Totals().Requests {
@@ -76,8 +76,8 @@ func TestCacheSaltIsolation(t *testing.T) {
 				if leak != (b.Verdict.Status == verdict.Failed) || leak != strings.HasPrefix(b.Verdict.Reasons[0], "cache salt isolation: LEAK") {
 					t.Errorf("%+v", b.Verdict)
 				}
-				if leak != (got.Violations > 0) || len(got.Violated) != got.Violations {
-					t.Errorf("%d violations, %d listed", got.Violations, len(got.Violated))
+				if leak != (salts.Violations > 0) || len(salts.Violated) != salts.Violations {
+					t.Errorf("%d violations, %d listed", salts.Violations, len(salts.Violated))
 				}
 			})
 		}
@@ -88,7 +88,7 @@ func TestCacheSaltIsolation(t *testing.T) {
 func TestTheSaltCheckIsAPhaseOfItsOwn(t *testing.T) {
 	p := target(t, platformsim.Options{Defects: platformsim.Defects{LeakyCache: true}})
 	b := run(t, targets(p)+salted+"  cacheSalt: {enabled: true, strategy: user_id, validation: {enabled: true, reportViolations: false}}\n")
-	got := b.Isolation[0]
+	got := b.Isolation[0].Salts
 	if got.Violations == 0 || len(got.Violated) != 0 || len(got.Pairs) != 12 || got.Requests != 48 {
 		t.Errorf("%+v", got)
 	}

@@ -7,6 +7,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,7 @@ type Worker struct {
 	collector *stats.Collector
 	guard     *limits.Guard
 	recovery  *chaos.Recovery
+	spending  *spending         // nil unless a budget is tested
 	tenancy   *platform.Tenancy // nil if the users bring their own keys
 	alarm     *alarm.Clock      // nil before the load
 	keys      *keyTest          // nil if no keys are withdrawn
@@ -114,6 +116,9 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	}
 	w.collector = stats.NewCollector(w.job.objective)
 	w.guard = limits.NewGuard(w.job.limits.Share(o.Worker, o.Workers))
+	if o.Scenario.Spec.Isolation.Budget.Enabled {
+		w.spending = &spending{accounts: map[string][]isolation.Spending{}}
+	}
 	w.recovery = chaos.NewRecovery(w.job.chaos.Outages)
 	if w.job.createTenants {
 		if w.tenancy, err = platform.NewTenancy(w.job.userOrg, w.job.admin); err != nil {
@@ -188,6 +193,9 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 		b.Stop = export.Stop{Reason: "completed", Detail: "dry run: the tenants were created and a request was sent to each model"}
 		return nil
 	}
+	if w.Step > 0 {
+		return w.search(ctx, tenants.users, b) // which makes no tests of isolation
+	}
 	if w.Scenario.Spec.CacheSalt.Validation.Enabled {
 		if err := w.checkSalts(ctx, tenants.users, b); err != nil {
 			return w.beforeLoad(err, b)
@@ -198,8 +206,10 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 			return w.beforeLoad(err, b)
 		}
 	}
-	if w.Step > 0 {
-		return w.search(ctx, tenants.users, b)
+	if w.Scenario.Spec.Isolation.RateLimit.Enabled {
+		if err := w.checkRateLimit(ctx, tenants.users, b); err != nil {
+			return w.beforeLoad(err, b)
+		}
 	}
 	return w.runLoad(ctx, tenants.users, b)
 }
@@ -240,12 +250,12 @@ func (w *Worker) conclude(b *export.Bundle) {
 		in.Arrivals, in.Dropped = sum.Intended, sum.Dropped
 	}
 	for _, i := range b.Isolation {
-		if v := isolation.Verdict(i.Verdict); v == isolation.Leak || v == isolation.Harmed {
-			in.Leaks = append(in.Leaks, fmt.Sprintf("%s: %s on %s: %s", i.Kind, strings.ToUpper(i.Verdict), i.Model, i.Reason))
+		if isolation.Verdict(i.Verdict).Bad() {
+			in.Leaks = append(in.Leaks, fmt.Sprintf("%s: %s on %s: %s", i.Kind, strings.ToUpper(i.Verdict), cmp.Or(i.Model, i.Org), i.Reason))
 		}
 	}
 	for _, k := range b.KeyLifecycle {
-		if k.Verdict == string(isolation.Outlived) {
+		if isolation.Verdict(k.Verdict).Bad() {
 			in.Leaks = append(in.Leaks, fmt.Sprintf("key lifecycle: keys OUTLIVE %s: %s", outlived[k.Action], k.Reason))
 		}
 	}

@@ -3,6 +3,7 @@ package docs
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,18 +40,13 @@ func verb(name string) string {
 func examples(t *testing.T) []string {
 	t.Helper()
 	var files []string
+	root := os.DirFS(at("configs/examples"))
 	for _, pattern := range []string{"*.yaml", "isolation/*.yaml"} {
-		found, err := filepath.Glob(at("configs/examples/" + pattern))
+		found, err := fs.Glob(root, pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range found {
-			name, err := filepath.Rel(at("configs/examples"), f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files = append(files, filepath.ToSlash(name))
-		}
+		files = append(files, found...)
 	}
 	if len(files) < 10 {
 		t.Fatalf("%d examples", len(files))
