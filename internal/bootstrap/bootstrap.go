@@ -49,6 +49,7 @@ type Options struct {
 	KeysPerUser   int                // 0 means 1
 	KeyName       string             // prefix of the keys' names; "" means "loadtest"
 	KeyExpiryDays int                // 0: keys never expire
+	KeyRateLimit  platform.RateLimit // of every key, likewise
 	Roles         []string           // of every user
 	Metadata      map[string]any     // of every user
 	OrgMetadata   map[string]any     // of every organization
@@ -229,7 +230,7 @@ func (b *builder) user(ctx context.Context, org platform.OrgRef, p plan.User) (U
 		if err := b.Ledger.Intend(entry); err != nil {
 			return User{}, err
 		}
-		key, err := b.Tenancy.IssueKey(ctx, org, ref, platform.NewKey{Name: name, ExpiryDays: b.KeyExpiryDays})
+		key, err := b.Tenancy.IssueKey(ctx, org, ref, platform.NewKey{Name: name, ExpiryDays: b.KeyExpiryDays, RateLimit: b.KeyRateLimit})
 		if err != nil {
 			return User{}, fmt.Errorf("issue key %s: %w", name, err)
 		}

@@ -115,7 +115,7 @@ func (f *fake) IssueKey(_ context.Context, o platform.OrgRef, u platform.UserRef
 	email := strings.TrimPrefix(u.Email, "actual-")
 	f.expect(ledger.Existing, o.Slug, email, "")
 	f.expect(ledger.Unconfirmed, o.Slug, email, k.Name)
-	if k.ExpiryDays != 3 || !strings.HasPrefix(k.Name, "pre-user-") {
+	if k.ExpiryDays != 3 || k.RateLimit.Burst != 4 || !strings.HasPrefix(k.Name, "pre-user-") {
 		f.t.Errorf("key %+v", k)
 	}
 	f.mu.Lock()
@@ -131,7 +131,7 @@ func (f *fake) Notes() []string { return []string{"a note"} }
 func options(t *testing.T, f *fake, orgs []plan.Org) bootstrap.Options {
 	f.t, f.ledger = t, newLedger(t)
 	return bootstrap.Options{
-		Orgs: orgs, RunID: runID, Tenancy: f, Ledger: f.ledger, KeysPerUser: 2, KeyName: "pre", KeyExpiryDays: 3,
+		Orgs: orgs, RunID: runID, Tenancy: f, Ledger: f.ledger, KeysPerUser: 2, KeyName: "pre", KeyExpiryDays: 3, KeyRateLimit: platform.RateLimit{Burst: 4},
 		Roles: []string{"member"}, Metadata: map[string]any{"team": "blue"}, OrgMetadata: map[string]any{"owner": "me", platform.RunKey: "spoofed"},
 	}
 }

@@ -645,6 +645,7 @@ func TestUnsupported(t *testing.T) {
 	none := parse(t, `
 spec:
   organizations: {distribution: random}
+  users: {apiKeys: {rateLimit: {requestsPerSecond: 3}}}
   modelTargeting: {enabled: false}
   loadPattern: {type: ramp-up, arrival: {model: closed}, phases: [{duration: 1s}]}
   testTypes: [{name: manuals, documentLibrary: {enabled: true}}]
@@ -658,7 +659,6 @@ spec:
 	}
 	document := strings.Replace(head, "{name: test}", "{name: test, namespace: somewhere}", 1) + `
 spec:
-  users: {apiKeys: {rateLimit: {requestsPerSecond: 3}}}
   workers: {replicas: 2}
   targets: {budgetServiceUrl: http://b}
   metrics: {labels: {a: b}}

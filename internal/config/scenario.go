@@ -141,7 +141,7 @@ type APIKeys struct {
 	PerUser    int        `yaml:"perUser" default:"1" min:"1" max:"100" doc:"How many; a user takes them in turn."`
 	NamePrefix string     `yaml:"namePrefix" default:"loadtest-key" doc:"What their names begin with."`
 	ExpiryDays int        `yaml:"expiryDays" default:"1" min:"0" max:"3650" doc:"When they expire, should the clean-up fail; 0 is never."`
-	RateLimit  *RateLimit `yaml:"rateLimit" doc:"The rate limit of each key, where the platform lets one set it."`
+	RateLimit  *RateLimit `yaml:"rateLimit" doc:"The rate limit of each key, beside that of its organization. It is asked for when the key is issued; a run says so in its findings if the platform does not keep it."`
 }
 
 // UserBehavior is what a user does.

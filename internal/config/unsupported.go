@@ -17,7 +17,6 @@ var unsupported = []struct {
 	when     func(*Spec) bool
 }{
 	{"metadata.namespace", "nothing runs on Kubernetes yet: the namespace is not used", nil},
-	{"spec.users.apiKeys.rateLimit", "keys have the limits of their organization: the User/Org API sets none for a key", nil},
 	{"spec.workers", "this process is the only worker: several do not exist yet", nil},
 	{"spec.targets.budgetServiceUrl", "budgets are set through userOrgUrl: no calls of a budget service are known, and the platform's router makes none to it either", nil},
 	{"spec.metrics", "nothing is exported while the run lasts: the result file has all measurements", nil},

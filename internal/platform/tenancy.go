@@ -101,7 +101,7 @@ type Budget struct {
 	EnableAlerts   bool
 }
 
-// RateLimit is how often an organization may call. Zero fields are not set.
+// RateLimit is how often an organization or a key may call. Zero fields are not set.
 type RateLimit struct {
 	RequestsPerSecond float64
 	Burst             int
@@ -133,6 +133,7 @@ type UserRef struct{ ID, Email string }
 type NewKey struct {
 	Name       string // shown by the platform, where it keeps names
 	ExpiryDays int    // 0: never
+	RateLimit  RateLimit
 }
 
 // Key is an issued API key. The platform shows the secret this once.
@@ -424,6 +425,9 @@ func (t *Tenancy) IssueKey(ctx context.Context, org OrgRef, user UserRef, k NewK
 	if k.ExpiryDays > 0 {
 		body["expiresInDays"] = k.ExpiryDays
 	}
+	if k.RateLimit != (RateLimit{}) {
+		body["rateLimit"] = wireRateLimit(k.RateLimit)
+	}
 	var made wireKey
 	issueAt := func(collection string) func() error {
 		return func() error {
@@ -453,6 +457,9 @@ func (t *Tenancy) IssueKey(ctx context.Context, org OrgRef, user UserRef, k NewK
 	key := Key{ID: made.id(), Secret: made.secret()}
 	if key.ID == "" || key.Secret.Empty() {
 		return Key{}, &Error{Op: "POST " + t.userPath(org, user) + "/keys", Kind: record.InvalidResponse, Message: "the answer holds no key id or no secret"}
+	}
+	if k.RateLimit != RateLimit(made.RateLimit) {
+		t.face.note("rate limits of single keys are not kept: keys have those that the platform gives them")
 	}
 	return key, nil
 }
@@ -769,6 +776,8 @@ type wireKey struct {
 	Secret   string `json:"secret"`
 	Key      string `json:"key"`
 	APIKey   string `json:"apiKey"`
+
+	RateLimit wireRateLimit `json:"rateLimit"`
 }
 
 func (k wireKey) id() string { return firstOf(k.APIKeyID, k.KeyID, k.ID) }

@@ -484,6 +484,29 @@ func TestIssueKey(t *testing.T) {
 	}
 }
 
+func TestRateLimitOfAKeyIsSentAndChecked(t *testing.T) {
+	var sent struct{ RateLimit json.RawMessage }
+	for answer, kept := range map[string]bool{
+		`{"id":"k1","key":"s","rateLimit":{"requestsPerSecond":2.5,"burst":5}}`: true,
+		`{"id":"k1","key":"s","rateLimit":{"requestsPerSecond":2,"burst":5}}`:   false,
+		keyJSON: false,
+	} {
+		tenancy, _ := serve(t, map[string]http.HandlerFunc{"POST /v1/orgs/{org}/users/{user}/keys": func(w http.ResponseWriter, r *http.Request) {
+			_ = json.NewDecoder(r.Body).Decode(&sent)
+			says(201, answer)(w, r)
+		}})
+		if _, err := tenancy.IssueKey(t.Context(), acme, UserRef{ID: userID}, NewKey{RateLimit: RateLimit{RequestsPerSecond: 2.5, Burst: 5}}); err != nil {
+			t.Fatal(err)
+		}
+		if string(sent.RateLimit) != `{"requestsPerSecond":2.5,"burst":5}` {
+			t.Errorf("sent %s", sent.RateLimit)
+		}
+		if noted := strings.Contains(fmt.Sprint(tenancy.Notes()), "rate limits of single keys are not kept"); noted == kept {
+			t.Errorf("kept %v, notes %v", kept, tenancy.Notes())
+		}
+	}
+}
+
 func TestRemovals(t *testing.T) {
 	user := UserRef{ID: userID, Email: "u@x"}
 	key := func(ctx context.Context, x *Tenancy) (Removal, error) { return x.RemoveKey(ctx, acme, user, "k1") }

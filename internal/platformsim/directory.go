@@ -106,6 +106,8 @@ type apiKey struct {
 
 	magic string // quota_type that it always exceeds; see the magic-keys quirk
 
+	limit     RateLimit    // its own, if it has one
+	rate      rate         // what comes of it; none: the org's
 	bucket    bucket       // guarded by the org's mutex
 	used      atomic.Int64 // when it was last used, ns since the platform's epoch
 	goodUntil atomic.Int64 // until when it is not looked up again, likewise

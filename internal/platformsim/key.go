@@ -15,12 +15,18 @@ type keyBody struct {
 	Name        string   `json:"name,omitempty"`
 	Scopes      []string `json:"scopes,omitempty"`
 	ExpiresAt   string   `json:"expiresAt,omitempty"`
+
+	RateLimit *RateLimit `json:"rateLimit,omitempty"`
 }
 
 func (k *apiKey) show() keyBody {
 	b := keyBody{APIKeyID: k.id, Fingerprint: k.fingerprint(), Status: k.status, Name: k.name, Scopes: k.scopes}
 	if !k.expires.IsZero() {
 		b.ExpiresAt = stamp(k.expires)
+	}
+	if k.limit != (RateLimit{}) {
+		copied := k.limit
+		b.RateLimit = &copied
 	}
 	return b
 }
@@ -31,12 +37,17 @@ type keyRequest struct {
 	DisplayName   string   `json:"display_name"`
 	Scopes        []string `json:"scopes"`
 	ExpiresInDays int      `json:"expiresInDays"` // 0 or negative: never
+
+	RateLimit RateLimit `json:"rateLimit"` // none: that of its organization
 }
 
 // issue makes a key for u.
 func (p *Platform) issue(d *directory, u *user, in keyRequest) reply {
 	if u.status != active {
 		return invalid("user is not active")
+	}
+	if in.RateLimit.RequestsPerSecond < 0 || in.RateLimit.Burst < 0 {
+		return invalid("a rate limit must not be negative")
 	}
 	secret := newSecret()
 	k := &apiKey{
@@ -48,6 +59,10 @@ func (p *Platform) issue(d *directory, u *user, in keyRequest) reply {
 	}
 	if in.ExpiresInDays > 0 {
 		k.expires = k.created.AddDate(0, 0, in.ExpiresInDays)
+	}
+	if !p.quirks.NoOrgRateLimit {
+		k.limit = in.RateLimit
+		k.rate = k.limit.rate(p.defects)
 	}
 	d.addKey(k)
 	b := k.show()

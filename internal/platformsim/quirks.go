@@ -27,7 +27,7 @@ type Quirks struct {
 	RevokeConflicts  bool `quirk:"revoke-conflicts"`   // revoking twice is 409; so is, one time in ten, revoking a key in use
 	InviteRaces      bool `quirk:"invite-races"`       // two invitations of one e-mail at once: 500 instead of 409
 	SlowInvites      bool `quirk:"slow-invites"`       // invitations take Options.HashCost each, one after the other; a login five times that
-	NoOrgRateLimit   bool `quirk:"no-org-rate-limit"`  // rateLimit of an org is ignored
+	NoOrgRateLimit   bool `quirk:"no-org-rate-limit"`  // rateLimit of an org or a key is ignored
 	NoBudgets        bool `quirk:"no-budgets"`         // budgets of orgs are ignored; no budget or usage endpoint
 
 	// Authentication at the router.

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// RateLimit is a token bucket. It holds for each organization and for each
-// key by itself; a request needs a token of both.
+// RateLimit is a token bucket. That of an organization holds for all its keys
+// together, and for each of them that has none of its own; a request needs a
+// token of both.
 type RateLimit struct {
 	RequestsPerSecond float64 `json:"requestsPerSecond"` // 0: no limit
 	Burst             int     `json:"burst"`             // size of the bucket; 0: the rate, at least 1
@@ -82,31 +83,52 @@ func (b *bucket) takeLossy(r rate, now int64) bool {
 type ruling struct {
 	limited bool // there is a limit at all
 	ok      bool
-	rate    rate
-	left    int64 // tokens left in the org's bucket
+	rate    rate  // of the bucket with fewer tokens left: the org's, unless the key has a rate of its own
+	left    int64 // tokens left in it
 	wait    int64 // ns until the same request could pass, if it did not
 }
 
-// rule decides about one request of a key. The org's and the key's rates are
-// the same; with lossy the org's token is spent even if the key has none.
+// rule decides about one request of a key. A key without a rate of its own has
+// the org's; with lossy the org's token is spent even if the key has none.
 func (k *apiKey) rule(now int64, lossy bool) ruling {
 	o := k.user.org
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r := ruling{rate: o.rate, limited: o.rate.interval > 0, ok: true}
-	switch {
-	case !r.limited:
-	case lossy:
-		r.ok = o.bucket.takeLossy(r.rate, now) && k.bucket.takeLossy(r.rate, now)
-		r.left = r.rate.burst - o.bucket.spent
-		r.wait = r.rate.interval
-	default:
-		r.wait = max(o.bucket.wait(r.rate, now), k.bucket.wait(r.rate, now))
-		if r.ok = r.wait == 0; r.ok {
-			o.bucket.take(r.rate, now)
-			k.bucket.take(r.rate, now)
+	own := k.rate
+	if own.interval == 0 {
+		own = o.rate
+	}
+	buckets := [...]struct {
+		*bucket
+		rate
+	}{{&o.bucket, o.rate}, {&k.bucket, own}}
+	r := ruling{ok: true}
+	for _, b := range buckets {
+		switch {
+		case b.interval == 0:
+		case lossy:
+			if r.ok = r.ok && b.takeLossy(b.rate, now); !r.ok {
+				r.wait = b.interval
+			}
+		default:
+			r.wait = max(r.wait, b.wait(b.rate, now))
+			r.ok = r.wait == 0
 		}
-		r.left = o.bucket.left(r.rate, now)
+	}
+	for _, b := range buckets {
+		if b.interval == 0 {
+			continue
+		}
+		left := b.burst - b.spent
+		if !lossy {
+			if r.ok {
+				b.take(b.rate, now)
+			}
+			left = b.left(b.rate, now)
+		}
+		if !r.limited || left < r.left {
+			r.limited, r.rate, r.left = true, b.rate, left
+		}
 	}
 	return r
 }

@@ -2,6 +2,7 @@ package platformsim_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -120,6 +121,50 @@ func TestLimitIsPerOrgAndPerKey(t *testing.T) {
 			t.Errorf("models: %d", a.status)
 		}
 	})
+}
+
+// TestLimitOfAKeysOwn: it holds beside that of its organization, or without one.
+func TestLimitOfAKeysOwn(t *testing.T) {
+	for name, lossy := range map[string]bool{"exact": false, "lossy": true} {
+		for _, org := range []int{0, 8} {
+			t.Run(fmt.Sprint(name, ", the organization's ", org), func(t *testing.T) {
+				o := limit(float64(org), org)
+				o.Quirks.LimiterLosesFractions = lossy
+				limited(t, o, func(t *testing.T, p *platformsim.Platform, m member) {
+					a, path := asAdmin(t, p), "/v1/orgs/acme/users/"+m.user+"/keys"
+					if got := a.do("POST", path, `{"rateLimit":{"requestsPerSecond":-1}}`).status; got != 400 {
+						t.Errorf("a negative limit: %d", got)
+					}
+					issued := a.do("POST", path, `{"rateLimit":{"requestsPerSecond":0.5,"burst":3}}`)
+					if issued.field(t, "rateLimit.burst") != 3.0 {
+						t.Errorf("issued: %s", issued.body)
+					}
+					slow := member{key: issued.text(t, "secret")}
+					if n := passed(p, slow, 4, every(0)); n != 3 {
+						t.Errorf("%d of 4 passed, want 3", n)
+					}
+					refused := slow.ask(p, chatPath, hello)
+					if refused.header.Get("X-Ratelimit-Limit") != "0.5" || refused.header.Get("X-Ratelimit-Remaining") != "0" || refused.header.Get("Retry-After") != "2" {
+						t.Errorf("refused: %v", refused.header)
+					}
+					want := 20 // no limit
+					if org > 0 {
+						want = org - 3
+					}
+					if lossy && org > 0 {
+						want -= 2 // those refused to the other key cost the organization's tokens all the same
+					}
+					if n := passed(p, m, 20, every(0)); n != want {
+						t.Errorf("%d of the other key's 20 passed, want %d", n, want)
+					}
+					time.Sleep(2 * time.Second)
+					if n := passed(p, slow, 4, every(0)); n != 1 {
+						t.Errorf("after two seconds %d passed, want 1", n)
+					}
+				})
+			})
+		}
+	}
 }
 
 // The measurements of the real limiter, from the platform's contract.

@@ -1,6 +1,7 @@
 package platformsim_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -36,10 +37,13 @@ func TestTenancyOnBothFaces(t *testing.T) {
 			must(err)
 			user, err := tenancy.InviteUser(ctx, org, "ann@acme.invalid", nil, nil)
 			must(err)
-			key, err := tenancy.IssueKey(ctx, org, user, platform.NewKey{Name: "k"})
+			key, err := tenancy.IssueKey(ctx, org, user, platform.NewKey{Name: "k", RateLimit: platform.RateLimit{RequestsPerSecond: 50, Burst: 60}})
 			must(err)
 			if a := (member{key: key.Secret.Reveal()}).ask(p, chatPath, hello); a.status != 200 {
 				t.Errorf("the key: %d %s", a.status, a.body)
+			}
+			if ignored := strings.Contains(strings.Join(tenancy.Notes(), "\n"), "rate limits of single keys are not kept"); ignored != (name == "observed") {
+				t.Errorf("notes: %q", tenancy.Notes())
 			}
 			removed := func(r platform.Removal, err error) {
 				t.Helper()

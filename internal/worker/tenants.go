@@ -60,7 +60,7 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 	w.setStage("creating tenants")
 	made, err := bootstrap.Run(ctx, bootstrap.Options{
 		Orgs: orgs, RunID: w.RunID, Tenancy: w.tenancy, Ledger: book,
-		KeysPerUser: w.job.keys.perUser, KeyName: w.job.keys.name, KeyExpiryDays: w.job.keys.expiryDays,
+		KeysPerUser: w.job.keys.perUser, KeyName: w.job.keys.name, KeyExpiryDays: w.job.keys.expiryDays, KeyRateLimit: w.job.keys.rateLimit,
 		RateLimit: w.job.rateLimit, Roles: w.job.roles, Metadata: w.job.userMetadata, OrgMetadata: w.job.orgMetadata,
 		Progress: func(done, total int) { w.setStage("creating tenants %d/%d", done, total) },
 	})

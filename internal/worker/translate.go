@@ -35,6 +35,7 @@ type job struct {
 	keys          struct {
 		perUser, expiryDays int
 		name                string
+		rateLimit           platform.RateLimit
 	}
 	roles                     []string
 	userMetadata, orgMetadata map[string]any
@@ -223,9 +224,7 @@ func (j *job) tenants(o Options) (err error) {
 	if j.userOrg, j.admin, err = UserOrg(o.Scenario); err != nil {
 		return err
 	}
-	if r := spec.Organizations.RateLimit; r != nil {
-		j.rateLimit = platform.RateLimit{RequestsPerSecond: r.RequestsPerSecond, Burst: r.Burst}
-	}
+	j.rateLimit = rateLimit(spec.Organizations.RateLimit)
 	j.plan = plan.Spec{
 		RunID: o.RunID, Seed: j.seed, Started: time.Now(), Workers: o.Workers, Spread: plan.Spread(spec.Organizations.Distribution),
 		Orgs: spec.Organizations.Count, OrgName: spec.Organizations.NamingPattern, Budget: budget(spec.Organizations.Budget),
@@ -244,6 +243,7 @@ func (j *job) tenants(o Options) (err error) {
 		j.plan.Overrides = append(j.plan.Overrides, p)
 	}
 	j.keys.perUser, j.keys.expiryDays, j.keys.name = spec.Users.APIKeys.PerUser, spec.Users.APIKeys.ExpiryDays, spec.Users.APIKeys.NamePrefix
+	j.keys.rateLimit = rateLimit(spec.Users.APIKeys.RateLimit)
 	j.roles = spec.Users.Roles
 	j.userMetadata = metadata(spec.Users.Metadata)
 	j.orgMetadata = metadata(spec.Organizations.CustomMetadata)
@@ -278,6 +278,13 @@ func budget(b config.Budget) plan.Budget {
 	return plan.Budget{
 		LimitMicroUSD: int64(b.Limit), DailyMicroUSD: int64(b.Daily), WarnAtMicroUSD: int64(b.WarnAt), EnableAlerts: b.EnableAlerts,
 	}
+}
+
+func rateLimit(r *config.RateLimit) platform.RateLimit {
+	if r == nil {
+		return platform.RateLimit{}
+	}
+	return platform.RateLimit{RequestsPerSecond: r.RequestsPerSecond, Burst: r.Burst}
 }
 
 func users(u config.UsersPerOrg) plan.Users {

@@ -576,3 +576,36 @@ func TestAnOrgThatDiffers(t *testing.T) {
 		t.Errorf("%d users, %+v, %v measured", b.Headline.MaxUsers, b.Stop, b.Run.MeasuredDuration)
 	}
 }
+
+// TestRateLimitsOfKeys: the limit is the platform's, asked for with each key.
+func TestRateLimitsOfKeys(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	b, err := prepare(t, targets(p)+`
+  users: {perOrg: {min: 1, max: 1}, apiKeys: {perUser: 2, rateLimit: {requestsPerSecond: 0.001, burst: 3}}}
+  userBehavior:
+    questionsPerSession: {min: 10, max: 10}
+    thinkTimeSeconds: {min: 0, max: 0}
+    maxTokensPerRequest: {base: 5}
+    errorHandling: {retryAttempts: 0}
+`).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := map[string]int{}
+	for _, e := range p.Truth() {
+		if e.Status == http.StatusOK {
+			passed[e.Key]++
+		}
+	}
+	if len(passed) != 2 {
+		t.Errorf("%d keys were let through", len(passed))
+	}
+	for key, n := range passed {
+		if n != 3 {
+			t.Errorf("key %s was let through %d times, want 3", key, n)
+		}
+	}
+	if len(b.Findings) > 0 {
+		t.Errorf("findings: %+v", b.Findings)
+	}
+}
