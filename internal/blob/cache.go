@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 )
 
 // MaxCached is how large an object may be that is cached.
@@ -89,13 +91,14 @@ func (c Cache) fetch(ctx context.Context, b *Bucket, l *listing, choose func([][
 		if isThere(paths[i], o) {
 			continue
 		}
-		group.Go(func() error {
+		fetch := func() error {
 			data, err := b.Get(ctx, o)
 			if err != nil {
 				return err
 			}
 			return c.write(paths[i], data)
-		})
+		}
+		group.Go(func() error { return crash.Guard("fetching "+o.Key, fetch) })
 	}
 	return paths, group.Wait()
 }

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/plan"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -143,13 +144,15 @@ type builder struct {
 func (b *builder) allOrgs(ctx context.Context) error {
 	create := func(ctx context.Context, i int) error {
 		planned := b.Orgs[i]
-		ref, err := b.org(ctx, planned)
-		if err != nil {
-			return fmt.Errorf("create organization %s: %w", planned.Slug, err)
-		}
-		b.orgs[i] = Org{Org: planned, ID: ref.ID, Users: make([]User, len(planned.Users))}
-		b.progress()
-		return nil
+		return crash.Guard("creating organization "+planned.Slug, func() error {
+			ref, err := b.org(ctx, planned)
+			if err != nil {
+				return fmt.Errorf("create organization %s: %w", planned.Slug, err)
+			}
+			b.orgs[i] = Org{Org: planned, ID: ref.ID, Users: make([]User, len(planned.Users))}
+			b.progress()
+			return nil
+		})
 	}
 	if len(b.Orgs) == 0 {
 		return nil
@@ -170,7 +173,7 @@ func (b *builder) allUsers(ctx context.Context) error {
 	g.SetLimit(b.Parallel)
 	for _, org := range b.orgs {
 		for i, planned := range org.Org.Users {
-			g.Go(func() error {
+			create := func() error {
 				user, err := b.user(ctx, platform.OrgRef{ID: org.ID, Slug: org.Slug}, planned)
 				if err != nil {
 					return fmt.Errorf("create user %s of organization %s: %w", planned.Email, org.Slug, err)
@@ -178,7 +181,8 @@ func (b *builder) allUsers(ctx context.Context) error {
 				org.Users[i] = user
 				b.progress()
 				return nil
-			})
+			}
+			g.Go(func() error { return crash.Guard("creating user "+planned.Email, create) })
 		}
 	}
 	return g.Wait()

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/bootstrap"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/plan"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -361,6 +362,29 @@ func TestLedgerOfAnotherRun(t *testing.T) {
 		o.RunID = run
 		if _, err := bootstrap.Run(t.Context(), o); err == nil || f.calls.Load() > 0 {
 			t.Errorf("run %q: err = %v after %d calls", run, err, f.calls.Load())
+		}
+	}
+}
+
+// TestACrashIsAnError: a panic in one of the goroutines leaves a ledger to clean up by.
+func TestACrashIsAnError(t *testing.T) {
+	for call, what := range map[string]string{
+		"org loadtest-org-1": "creating organization loadtest-org-1", "org loadtest-org-2": "creating organization loadtest-org-2", "key": "creating user ",
+	} {
+		f := &fake{fail: func(c string) error {
+			if strings.HasPrefix(c, call) {
+				panic("a fault of ours")
+			}
+			return nil
+		}}
+		_, err := bootstrap.Run(t.Context(), options(t, f, planned(3, 2)))
+		var crashed *crash.Error
+		if !errors.As(err, &crashed) || !strings.Contains(string(crashed.Stack), "bootstrap_test.go") {
+			t.Errorf("%s: Run = %v", call, err)
+			continue
+		}
+		if !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "loadtest cleanup --run") || len(f.ledger.Outstanding()) == 0 {
+			t.Errorf("%s: Run = %v", call, err)
 		}
 	}
 }

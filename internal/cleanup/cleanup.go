@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
@@ -118,10 +119,21 @@ const (
 	no  = 2
 )
 
-// org removes one organization: at once if the platform then removes what is
+// org removes one organization, and goes on past a crash of what does it.
+func (c *cleaner) org(ctx context.Context, o ledger.OutstandingOrg) {
+	err := crash.Guard("removing organization "+o.Slug, func() error {
+		c.removeOrg(ctx, o)
+		return nil
+	})
+	if err != nil {
+		c.failed(err)
+	}
+}
+
+// removeOrg removes one organization: at once if the platform then removes what is
 // under it, else from the bottom up, so that nothing is left without a parent
 // to find it by.
-func (c *cleaner) org(ctx context.Context, o ledger.OutstandingOrg) {
+func (c *cleaner) removeOrg(ctx context.Context, o ledger.OutstandingOrg) {
 	if ctx.Err() != nil {
 		return // it remains; Run says why
 	}
@@ -208,7 +220,15 @@ func (c *cleaner) users(ctx context.Context, org platform.OrgRef, o ledger.Outst
 	var left atomic.Int32
 	for _, u := range o.Users {
 		g.Go(func() error {
-			if ctx.Err() != nil || !c.user(ctx, org, o.Slug, u) {
+			gone := false
+			err := crash.Guard("removing user "+u.Email, func() error {
+				gone = ctx.Err() == nil && c.user(ctx, org, o.Slug, u)
+				return nil
+			})
+			if err != nil {
+				c.failed(err)
+			}
+			if !gone {
 				left.Add(1)
 			}
 			return nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cleanup"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
@@ -289,6 +290,26 @@ func TestNobodyThere(t *testing.T) {
 		}
 		if len(f.calls) != 1 {
 			t.Errorf("%d calls, want 1: %q", len(f.calls), f.calls)
+		}
+	}
+}
+
+// TestACrashIsAFailure: a panic leaves what it was about, and nothing else.
+func TestACrashIsAFailure(t *testing.T) {
+	for call, remaining := range map[string]int{"remove o2u1k": 3, "look at o1u1": 5} {
+		f, l := fakeOf(2), newLedger(t)
+		created(t, l, 2)
+		f.noCascade = true
+		f.fail = func(c string) error {
+			if c == call {
+				panic("a fault of ours")
+			}
+			return nil
+		}
+		r, err := cleanup.Run(t.Context(), cleanup.Options{Ledger: l, Tenancy: f})
+		var crashed *crash.Error
+		if !errors.As(err, &crashed) || !strings.Contains(string(crashed.Stack), "cleanup_test.go") || len(r.Failures) != 1 || r.Remaining != remaining {
+			t.Errorf("%s: Run = %v, with %d failures, and %d things remain, want %d", call, err, len(r.Failures), r.Remaining, remaining)
 		}
 	}
 }

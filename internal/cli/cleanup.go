@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
@@ -130,7 +132,8 @@ func cleanLedger(cmd *cobra.Command, path string, conn platform.Connection, admi
 		return usageError{fmt.Errorf("%w: give the run's scenario with --config, or set %s, or %s and %s", err, adminKeyEnv, adminEmailEnv, adminPasswordEnv)}
 	}
 	defer func() { _ = tenancy.Close(context.WithoutCancel(cmd.Context())) }() // a token more or less; it expires
-	report := worker.RemoveTenants(cmd.Context(), tenancy, book)
+	faults := zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.AddSync(cmd.ErrOrStderr()), zap.ErrorLevel))
+	report := worker.RemoveTenants(cmd.Context(), tenancy, book, faults)
 	_, _ = fmt.Fprintf(out, "run %s: removed %s, %s and %s in %s\n", head.RunID,
 		human.Plural(report.DeletedOrgs, "organization"), human.Plural(report.DeletedUsers, "user"),
 		human.Plural(report.DeletedKeys+report.RevokedKeys, "key"), human.Duration(report.Duration))

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
 )
@@ -159,19 +159,6 @@ const (
 	leaving
 	finished // has done all he will ever do
 )
-
-// Crash is a panic in a simulated user, or in what takes his questions: a
-// fault of this tool. It ends the load in order, so that what was measured is
-// kept and the tenants are removed.
-type Crash struct {
-	Value any
-	Stack []byte
-}
-
-// Error implements error.
-func (c *Crash) Error() string {
-	return oneLine(fmt.Sprintf("a simulated user crashed, which is a fault of this tool: %v", c.Value))
-}
 
 var errRetired = errors.New("the load pattern wants fewer users")
 
@@ -373,8 +360,8 @@ func (f *Fleet) stopped(ctx context.Context) (yes bool, why error) {
 func (f *Fleet) crashed(reason error) error {
 	select {
 	case <-f.stop:
-		if crash := (*Crash)(nil); errors.As(f.cause, &crash) {
-			return crash
+		if e := (*crash.Error)(nil); errors.As(f.cause, &e) {
+			return e
 		}
 	default:
 	}
@@ -463,14 +450,15 @@ func (m *member) start(answers context.Context) {
 	leave, goHome := context.WithCancelCause(ctx)
 	m.state, m.cut, m.goHome = working, cut, goHome
 	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				m.done = true // who knows in what state he is
-				m.fleet.Stop(&Crash{Value: p, Stack: debug.Stack()})
-			}
-			m.fleet.exits <- m
-		}()
-		m.done = m.work(ctx, leave)
+		defer func() { m.fleet.exits <- m }()
+		err := crash.Guard("a simulated user", func() error {
+			m.done = m.work(ctx, leave)
+			return nil
+		})
+		if err != nil {
+			m.done = true // who knows in what state he is
+			m.fleet.Stop(err)
+		}
 	}()
 }
 

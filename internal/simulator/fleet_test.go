@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 )
@@ -290,8 +291,8 @@ func TestACrashEndsTheLoadInOrder(t *testing.T) {
 				return answer.Ask(ctx, c)
 			})
 			err := f.Run(t.Context())
-			var crash *Crash
-			if !errors.As(err, &crash) || !strings.Contains(string(crash.Stack), "fleet_test.go") || strings.Contains(err.Error(), "\n") {
+			var crashed *crash.Error
+			if !errors.As(err, &crashed) || !strings.Contains(string(crashed.Stack), "fleet_test.go") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%d users: Run = %v", users, err)
 			}
 			if len(s.recs) != users-1 || busy.Load() != 0 {

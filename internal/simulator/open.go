@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
@@ -193,14 +193,15 @@ func (d *dispatcher) dispatch(ctx, leaving context.Context, elapsed time.Duratio
 		v.phase = phase
 		v.call.Leaving = leaving
 		go func() {
-			defer func() {
-				if p := recover(); p != nil {
-					v.left = 0
-					d.fleet.Stop(&Crash{Value: p, Stack: debug.Stack()})
-				}
-				d.exits <- v
-			}()
-			v.visit(ctx, d.begin+due)
+			defer func() { d.exits <- v }()
+			err := crash.Guard("a simulated user", func() error {
+				v.visit(ctx, d.begin+due)
+				return nil
+			})
+			if err != nil {
+				v.left = 0
+				d.fleet.Stop(err)
+			}
 		}()
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
@@ -262,8 +263,8 @@ func TestACrashEndsOpenLoad(t *testing.T) {
 			return nil
 		})
 		f := newFleet(t, nil, o)
-		var crash *Crash
-		if err := f.Run(t.Context()); !errors.As(err, &crash) || crash.Value != "a fault of ours" {
+		var crashed *crash.Error
+		if err := f.Run(t.Context()); !errors.As(err, &crashed) || crashed.Value != "a fault of ours" {
 			t.Errorf("Run = %v", err)
 		}
 		if p := f.Phases()[0]; p.Due != 20 || p.End != 1900*time.Millisecond {
@@ -384,8 +385,8 @@ func TestACrashAfterTheLoad(t *testing.T) {
 					_ = rest(ctx, 5*time.Second)
 					panic("a fault of ours")
 				})
-				var crash *Crash
-				if err := newFleet(t, nil, o).Run(t.Context()); !errors.As(err, &crash) {
+				var crashed *crash.Error
+				if err := newFleet(t, nil, o).Run(t.Context()); !errors.As(err, &crashed) {
 					t.Errorf("Run = %v", err)
 				}
 			})

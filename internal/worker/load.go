@@ -84,13 +84,9 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	if breaker != nil { // under open load there is none
 		w.describeBreaker(breaker)
 	}
-	var crash *simulator.Crash
 	switch stopped := limitStop(err); {
 	case stopped.Reason != "":
 		b.Stop = stopped
-	case errors.As(err, &crash):
-		w.Log.Error("a simulated user crashed", zap.Any("panic", crash.Value), zap.ByteString("stack", crash.Stack))
-		return err
 	case err != nil:
 		return err
 	default:

@@ -100,7 +100,7 @@ func (w *Worker) removeTenants(ctx context.Context, book *ledger.Ledger, b *expo
 	w.setStage("cleaning up")
 	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
 	defer cancel()
-	b.Cleanup = RemoveTenants(ctx, w.tenancy, book)
+	b.Cleanup = RemoveTenants(ctx, w.tenancy, book, w.Log)
 	w.Log.Info("tenants removed", zap.String("status", b.Cleanup.Status), zap.Int("orgs", b.Cleanup.DeletedOrgs),
 		zap.Int("remaining", b.Cleanup.Remaining), zap.Duration("took", b.Cleanup.Duration))
 	switch {
@@ -117,10 +117,13 @@ func (w *Worker) removeTenants(ctx context.Context, book *ledger.Ledger, b *expo
 const fewFailures = 3
 
 // RemoveTenants removes what the ledger says is outstanding, and reports it
-// in the words of the result document.
-func RemoveTenants(ctx context.Context, tenancy *platform.Tenancy, book *ledger.Ledger) *export.Cleanup {
+// in the words of the result document. The log gets faults of this tool.
+func RemoveTenants(ctx context.Context, tenancy *platform.Tenancy, book *ledger.Ledger, log *zap.Logger) *export.Cleanup {
 	started := time.Now()
 	report, err := cleanup.Run(ctx, cleanup.Options{Ledger: book, Tenancy: tenancy})
+	for _, failure := range report.Failures {
+		logCrash(log, failure)
+	}
 	c := &export.Cleanup{
 		Status: "done", DeletedOrgs: report.DeletedOrgs, DeletedUsers: report.DeletedUsers, DeletedKeys: report.DeletedKeys,
 		RevokedKeys: report.RevokedKeys, Suspended: report.Suspended, Remaining: report.Remaining,

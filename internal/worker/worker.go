@@ -23,6 +23,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/health"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/isolation"
@@ -179,8 +180,16 @@ func (w *Worker) load(ctx context.Context, b *export.Bundle) error {
 	default:
 		b.Stop = export.Stop{Reason: "broken", Detail: err.Error()}
 		w.Log.Error("the run could not be carried out", zap.Error(err))
+		logCrash(w.Log, err)
 	}
 	return err
+}
+
+// logCrash logs where the fault of this tool is, if err tells of one.
+func logCrash(log *zap.Logger, err error) {
+	if crashed := (*crash.Error)(nil); errors.As(err, &crashed) {
+		log.Error(crashed.Error(), zap.ByteString("stack", crashed.Stack))
+	}
 }
 
 // ask checks the target and then makes the load.
