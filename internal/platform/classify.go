@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -188,6 +189,33 @@ func faulted(op string, body []byte, stream bool, hide censor) *Error {
 	default:
 		e.Kind = record.InvalidResponse
 	}
+	return e
+}
+
+// errTimeout is the cause of a call's context when the call took too long.
+var errTimeout = errors.New("the time for the call is over")
+
+// peer is whom calls are made to.
+type peer struct {
+	host    string        // host:port, for messages
+	timeout time.Duration // of a call
+}
+
+// broken describes a call that got no complete answer. parent is the context
+// of the caller and ctx that of the call, whose cause is errTimeout when that
+// took too long; got says how far it came.
+func (p peer) broken(parent, ctx context.Context, op string, err error, got string, hide censor) *Error {
+	e := &Error{Op: op, Err: hide.cause(err)}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errTimeout), errors.Is(err, errTimeout):
+		e.Kind, e.Message = record.Timeout, fmt.Sprintf("%s within %v", got, p.timeout)
+		e.Err = context.DeadlineExceeded
+	case cause != nil && parent.Err() != nil:
+		e.Kind, e.Message, e.Err = record.CancelledKind, "given up: "+hide.line(cause.Error()), cause
+	default:
+		e.Kind, e.Message = explain(err, p.host)
+	}
+	e.Message = hide.line(e.Message)
 	return e
 }
 

@@ -26,13 +26,12 @@ import (
 // Client sends inference calls and takes their time. It is safe for
 // concurrent use, and speaks HTTP/2 where the server does.
 type Client struct {
-	epoch     time.Time
-	timeout   time.Duration
+	epoch time.Time
+	peer
 	transport *http.Transport
 	plain     *plain            // sends the calls; nil if calls does
 	calls     http.RoundTripper // transport, or what is around it
 	targets   map[Endpoint]*target
-	host      string // host:port, for messages
 	header    http.Header
 	hostname  string // a Host header to send in place of the address's
 	hide      censor
@@ -61,7 +60,7 @@ func NewClient(conn Connection, epoch time.Time) (*Client, error) {
 		epoch = time.Now()
 	}
 	c := &Client{
-		epoch: epoch, timeout: conn.timeout(), transport: transport, calls: transport,
+		epoch: epoch, peer: peer{timeout: conn.timeout()}, transport: transport, calls: transport,
 		targets: make(map[Endpoint]*target, len(endpointPaths)),
 		header:  http.Header{"User-Agent": {"loadtest"}, "Content-Type": {"application/json"}},
 	}
@@ -161,9 +160,6 @@ func (b *buffers) release() {
 		pool.Put(b)
 	}
 }
-
-// errTimeout is the cause of a call's context when the call took too long.
-var errTimeout = errors.New("the time for the call is over")
 
 // drainPatience is how long to wait, after an answer is complete, for the
 // server to end the body, without which the connection cannot be used again.
@@ -378,21 +374,6 @@ func (k *call) hide() censor {
 // came: "no answer", "no complete answer".
 func (k *call) broken(err error, got string) *Error {
 	return k.c.broken(k.parent, k.ctx, k.op, err, got, k.hide())
-}
-
-func (c *Client) broken(parent, ctx context.Context, op string, err error, got string, hide censor) *Error {
-	e := &Error{Op: op, Err: hide.cause(err)}
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errTimeout), errors.Is(err, errTimeout):
-		e.Kind, e.Message = record.Timeout, fmt.Sprintf("%s within %v", got, c.timeout)
-		e.Err = context.DeadlineExceeded
-	case cause != nil && parent.Err() != nil:
-		e.Kind, e.Message, e.Err = record.CancelledKind, "given up: "+hide.line(cause.Error()), cause
-	default:
-		e.Kind, e.Message = explain(err, c.host)
-	}
-	e.Message = hide.line(e.Message)
-	return e
 }
 
 // maxComplaint bounds what is read of an error's body.

@@ -48,8 +48,8 @@ const maxAnswer = 64 << 20
 
 // userOrg is the User/Org API on the wire.
 type userOrg struct {
+	peer
 	base    string
-	host    string // of base, for errors
 	headers map[string]secret.String
 	http    *http.Client
 }
@@ -67,9 +67,8 @@ func newUserOrg(conn Connection) (*userOrg, error) {
 	if _, rest, found := strings.Cut(base, "://"); found {
 		host, _, _ = strings.Cut(rest, "/")
 	}
-	return &userOrg{base: base, host: host, headers: conn.Headers, http: &http.Client{
+	return &userOrg{peer: peer{host: host, timeout: conn.timeout()}, base: base, headers: conn.Headers, http: &http.Client{
 		Transport: transport,
-		Timeout:   conn.timeout(),
 		// Following would send the admin key to wherever the answer points.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -84,14 +83,18 @@ func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
 		}
 		body = bytes.NewReader(b)
 	}
+	parent := ctx
+	broken := func(err error) error { return u.broken(parent, ctx, c.op(), err, "no complete answer", u.hide(c)) }
 	if c.method == http.MethodPost {
 		if ctx.Err() != nil {
-			return u.broken(ctx, c, context.Cause(ctx))
+			return broken(context.Cause(ctx))
 		}
 		finish, done := patient(ctx, finishTime)
 		defer done()
 		ctx = finish
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, u.timeout, errTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, c.method, u.base+c.path, body)
 	if err != nil {
 		return &Error{Op: c.op(), Kind: record.Validation, Err: err}
@@ -115,12 +118,12 @@ func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
 
 	resp, err := u.http.Do(req)
 	if err != nil {
-		return u.broken(ctx, c, err)
+		return broken(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read from
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return u.broken(ctx, c, err)
+		return broken(err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		e := refused(c.op(), resp.StatusCode, resp.Header, answer, req.ContentLength, u.hide(c))
@@ -151,27 +154,6 @@ func patient(ctx context.Context, wait time.Duration) (context.Context, context.
 		context.AfterFunc(out, func() { timer.Stop() })
 	})
 	return out, func() { stop(); cancel(nil) }
-}
-
-// broken describes a call that got no complete answer.
-func (u *userOrg) broken(ctx context.Context, c apiCall, err error) error {
-	hide := u.hide(c)
-	e := &Error{Op: c.op(), Err: hide.cause(err)}
-	switch {
-	case ctx.Err() != nil:
-		e.Err = context.Cause(ctx)
-		e.Kind = record.CancelledKind
-		if errors.Is(e.Err, context.DeadlineExceeded) {
-			e.Kind = record.Timeout
-		}
-		e.Message = e.Err.Error()
-	case strings.Contains(err.Error(), "Client.Timeout"):
-		e.Kind, e.Message = record.Timeout, fmt.Sprintf("no complete answer within %v", u.http.Timeout)
-	default:
-		e.Kind, e.Message = explain(err, u.host)
-	}
-	e.Message = hide.line(e.Message)
-	return e
 }
 
 // absent says what a refusal means for the thing that was called: that the
