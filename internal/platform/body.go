@@ -9,7 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"unicode/utf8"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/jsonstring"
 )
 
 var endpointPaths = map[Endpoint]string{
@@ -64,12 +65,12 @@ func (q *Request) appendBody(b []byte) []byte {
 		b = append(b, q.Body...)
 		if end := len(b) - 1; q.CacheSalt != "" && end > 0 && b[end] == '}' && !bytes.Contains(q.Body, []byte(`"cache_salt"`)) {
 			b = append(b[:end], `,"cache_salt":`...)
-			b = append(appendJSONString(b, q.CacheSalt), '}')
+			b = append(jsonstring.Append(b, q.CacheSalt), '}')
 		}
 		return b
 	}
 	b = append(b, `{"model":`...)
-	b = appendJSONString(b, q.Model)
+	b = jsonstring.Append(b, q.Model)
 	switch q.Endpoint {
 	case Chat:
 		b = append(b, `,"messages":[`...)
@@ -78,18 +79,18 @@ func (q *Request) appendBody(b []byte) []byte {
 				b = append(b, ',')
 			}
 			b = append(b, `{"role":`...)
-			b = appendJSONString(b, q.Messages[i].Role)
+			b = jsonstring.Append(b, q.Messages[i].Role)
 			b = append(b, `,"content":`...)
-			b = appendJSONString(b, q.Messages[i].Content)
+			b = jsonstring.Append(b, q.Messages[i].Content)
 			b = append(b, '}')
 		}
 		b = append(b, ']')
 	case Completions:
 		b = append(b, `,"prompt":`...)
-		b = appendJSONString(b, q.Input)
+		b = jsonstring.Append(b, q.Input)
 	case Embeddings, Responses:
 		b = append(b, `,"input":`...)
-		b = appendJSONString(b, q.Input)
+		b = jsonstring.Append(b, q.Input)
 	}
 	if q.Endpoint != Embeddings {
 		if q.MaxTokens != 0 {
@@ -113,51 +114,9 @@ func (q *Request) appendBody(b []byte) []byte {
 	}
 	if q.CacheSalt != "" {
 		b = append(b, `,"cache_salt":`...)
-		b = appendJSONString(b, q.CacheSalt)
+		b = jsonstring.Append(b, q.CacheSalt)
 	}
 	return append(b, '}')
-}
-
-// appendJSONString appends s as a JSON string. Bytes that are not UTF-8
-// become U+FFFD, as in encoding/json.
-func appendJSONString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	start := 0 // of what is not yet copied
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				b = append(b, s[start:i]...)
-				b = append(b, "\ufffd"...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		b = append(b, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\r':
-			b = append(b, '\\', 'r')
-		case '\t':
-			b = append(b, '\\', 't')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-		i++
-		start = i
-	}
-	b = append(b, s[start:]...)
-	return append(b, '"')
 }
 
 // payload lends a buffer from a pool to the transport. The transport may

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/jsonstring"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim/llm"
 )
 
@@ -50,7 +51,7 @@ func (c *call) whole(seq *llm.Sequence) {
 	switch c.endpoint {
 	case inference:
 		b = append(b, `request_id":`...)
-		b = appendString(b, c.ask.RequestID)
+		b = jsonstring.Append(b, c.ask.RequestID)
 		b = append(b, `,"output":{"text":"`...)
 		b = appendWords(b, c.answer)
 		b = append(b, `"},"usage":{"tokens_input":`...)
@@ -126,7 +127,7 @@ func (c *call) appendOpening(b []byte, chatObject, textObject string) []byte {
 	b = append(b, `","created":`...)
 	b = strconv.AppendInt(b, c.arrived.Unix(), 10)
 	b = append(b, `,"model":`...)
-	b = appendString(b, c.ask.Model)
+	b = jsonstring.Append(b, c.ask.Model)
 	return append(b, `,"choices":[`...)
 }
 

@@ -3,6 +3,7 @@ package platformsim
 import (
 	"math"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/jsonstring"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim/llm"
 )
 
@@ -40,7 +41,7 @@ func (c *call) embed() {
 		b = append(b, ']', '}')
 	}
 	b = append(b, `],"model":`...)
-	b = appendString(b, c.ask.Model)
+	b = jsonstring.Append(b, c.ask.Model)
 	b = append(b, ',')
 	b = c.appendUsage(b)
 	c.out = append(b, '}', '\n')

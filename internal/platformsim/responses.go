@@ -1,6 +1,10 @@
 package platformsim
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/jsonstring"
+)
 
 // What is particular to the Responses API: typed events with numbers, and the
 // whole response in the first and the last of them, as OpenAI and vLLM send
@@ -25,7 +29,7 @@ func (c *call) appendResponse(b []byte, status string, ended bool) []byte {
 		b = append(b, `null`...)
 	}
 	b = append(b, `,"model":`...)
-	b = appendString(b, c.ask.Model)
+	b = jsonstring.Append(b, c.ask.Model)
 	b = append(b, `,"output":[`...)
 	if !ended {
 		return append(b, `],"usage":null}`...)

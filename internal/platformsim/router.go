@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/jsonstring"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim/llm"
 )
@@ -519,9 +520,9 @@ func (c *call) backendFails(status int, code, text string) {
 func (c *call) fail(status int, code, text string, more ...string) {
 	c.entry.Code = code
 	b := append(c.out[:0], `{"error":`...)
-	b = appendString(b, text)
+	b = jsonstring.Append(b, text)
 	b = append(b, `,"code":`...)
-	b = appendString(b, code)
+	b = jsonstring.Append(b, code)
 	b = append(append(append(b, `,"trace_id":"`...), c.trace...), '"')
 	for i, m := range more {
 		if i == 0 {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/jsonstring"
 )
 
 // Entry is what really happened to one request of the router: the ground
@@ -40,7 +42,7 @@ func (e *Entry) append(b []byte) []byte {
 	text := func(name, value string) {
 		if value != "" {
 			b = append(append(append(b, `,"`...), name...), `":`...)
-			b = appendString(b, value)
+			b = jsonstring.Append(b, value)
 		}
 	}
 	number := func(name string, value int64) {
@@ -48,7 +50,7 @@ func (e *Entry) append(b []byte) []byte {
 		b = strconv.AppendInt(b, value, 10)
 	}
 	b = append(b, `{"id":`...)
-	b = appendString(b, e.ID)
+	b = jsonstring.Append(b, e.ID)
 	text("org", e.Org)
 	text("user", e.User)
 	text("key", e.Key)
