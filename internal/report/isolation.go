@@ -78,7 +78,7 @@ func (t *terminal) isolation() {
 		switch {
 		case i.Salts != nil:
 			e := i.Salts
-			if len(e.Pairs) > 0 {
+			if e.Cold > 0 {
 				t.text("    ", fmt.Sprintf("TTFT of a new prompt %s, repeated %s, under another salt %s; p = %.2g if it were like new, %.2g if like repeated",
 					human.Duration(e.Cold), human.Duration(e.Warm), human.Duration(e.Cross), e.PLeak, e.PClean), t.Dim)
 			}
@@ -111,6 +111,14 @@ func (t *terminal) isolation() {
 
 func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
+// measured is a time of the test, unknown if too little was answered for one.
+func measured(d time.Duration) cell {
+	if d == 0 {
+		return nothing()
+	}
+	return timed(d)
+}
+
 // addIsolation fills the verdicts on isolation and what they came from, a table for
 // each kind.
 func (p *page) addIsolation(all []export.Isolation) {
@@ -141,7 +149,12 @@ func (p *page) addIsolation(all []export.Isolation) {
 	}
 	percent := func(f float64) cell { return number(fmt.Sprintf("%.2f%%", 100*f), f) }
 	money := func(micro int64) cell { return number(human.Money(micro), float64(micro)) }
-	small := func(f float64) cell { return number(fmt.Sprintf("%.2g", f), f) }
+	chance := func(f float64, of *export.Salts) cell {
+		if of.Cold == 0 {
+			return nothing()
+		}
+		return number(fmt.Sprintf("%.2g", f), f)
+	}
 	rate := func(f float64) cell { return number(fmt.Sprintf("%.4g", f), f) }
 	count := func(n int) cell { return counted(uint64(max(0, n))) }
 	var neighbours []table
@@ -152,7 +165,8 @@ func (p *page) addIsolation(all []export.Isolation) {
 		switch {
 		case i.Salts != nil:
 			e := i.Salts
-			salts.Rows = append(salts.Rows, append(row, count(e.Violations), count(len(e.Pairs)), timed(e.Cold), timed(e.Warm), timed(e.Cross), small(e.PLeak), small(e.PClean)))
+			salts.Rows = append(salts.Rows, append(row, count(e.Violations), count(len(e.Pairs)),
+				measured(e.Cold), measured(e.Warm), measured(e.Cross), chance(e.PLeak, e), chance(e.PClean, e)))
 		case i.Neighbour != nil:
 			neighbours = append(neighbours, neighbourTables(i)...)
 		case i.Budget != nil:
@@ -191,7 +205,7 @@ func neighbourTables(i export.Isolation) []table {
 			numberOf("At least", "lower bound of the ratio, with 99.9% confidence"), numberOf("At most", "upper bound of the ratio, with 99.9% confidence"),
 			numberOf("Harm from", "the ratio from which on it is harm"), numberOf("Rounds", "of one window without and one with the aggressor"),
 			numberOf("Jain's index", "of goodput over fair share, while the aggressor was loud: 1 is fair")},
-		Rows: [][]cell{{text(n.Aggressor), {Text: verdictWord(i.Verdict), Mark: verdictMark(i.Verdict)}, timed(n.Quiet), timed(n.Loud), times(n.Ratio), times(n.Low), times(n.High),
+		Rows: [][]cell{{text(n.Aggressor), {Text: verdictWord(i.Verdict), Mark: verdictMark(i.Verdict)}, measured(n.Quiet), measured(n.Loud), times(n.Ratio), times(n.Low), times(n.High),
 			times(n.Bar), counted(uint64(len(n.Rounds))), number(fmt.Sprintf("%.3f", n.Fairness), n.Fairness)}},
 		Note: "TTFT counts from sending here, and a failed request counts as slow. The ratios of single rounds are in the result, under isolation.",
 	}

@@ -17,7 +17,7 @@ func TestIsolationIsShown(t *testing.T) {
 			Salts: &export.Salts{Violations: 3, Violated: []export.Violation{{Salt: "acme", ReadUnder: "globex"}, {Salt: "globex", ReadUnder: "acme"}, {Salt: "acme", ReadUnder: "globex"}},
 				Pairs: make([]export.SaltPair, 12), Cold: 80 * time.Millisecond, Warm: 20 * time.Millisecond, Cross: 21 * time.Millisecond, PLeak: 3.7e-7, PClean: 0.4},
 		},
-		{Kind: export.CacheSalt, Model: "m-2", Verdict: "undecided", Reason: "only 3 pairs of requests were answered", Salts: &export.Salts{}},
+		{Kind: export.CacheSalt, Model: "m-2", Verdict: "undecided", Reason: "only 3 pairs of requests were answered", Salts: &export.Salts{Pairs: make([]export.SaltPair, 3), PLeak: 1, PClean: 1}},
 		{Kind: export.Budget, Org: "acme", Verdict: "violated", Reason: "acme went on for 9 requests", Budget: &export.BudgetEvidence{
 			LimitMicroUSD: 2_000_000, SpentMicroUSD: 2_500_000, OverspentMicroUSD: 500_000, Overspent: 0.25, Refused: 7, Early: 1, Late: 9,
 			Errors: export.Change{Before: 0.01, After: 0.5}, Latency: export.Change{Before: 0.1, After: 0.2},
@@ -40,8 +40,16 @@ func TestIsolationIsShown(t *testing.T) {
 			t.Errorf("the summary does not say %q:\n%s", want, screen.String())
 		}
 	}
+	if strings.Contains(screen.String(), "new prompt 0s") {
+		t.Errorf("the summary shows times that nobody measured:\n%s", screen.String())
+	}
 	if err := report.HTML(&page, b); err != nil {
 		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(page.String(), ">m-2</t")
+	row, _, _ = strings.Cut(row, "</tr>")
+	if n := strings.Count(row, ">–</td>"); n != 5 {
+		t.Errorf("%d cells of 5 are unknown in %s", n, row)
 	}
 	for _, want := range []string{`<section id="isolation">`, `href="#isolation"`, "cache salt isolation on m-1: LEAK", "2 prompts of acme read under globex", "3.7e-07", "undecided", "budget isolation on acme: VIOLATED", "25.00%", "rate limit accuracy on globex: held", "-2.50%"} {
 		if !strings.Contains(page.String(), want) {
