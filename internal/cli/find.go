@@ -37,6 +37,7 @@ Exit code 0 means that a limit was found, or none up to the most that was tried.
 		},
 	}
 	cmd.Flags().StringVar(&r.output, "output-dir", defaultOutput, "folder in which the search gets a folder of its own")
+	r.showFlags(cmd)
 	cmd.Flags().DurationVar(&r.step, "step", 30*time.Second, "how long each load is measured")
 	return cmd
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/server"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
 )
@@ -44,7 +45,7 @@ const (
 )
 
 func runCommand(version string) *cobra.Command {
-	var output string
+	r := &localRun{version: version}
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO",
 		Short: "Run a scenario on this machine",
@@ -59,19 +60,22 @@ removes what is left.
 
 What opens the platform's User/Org API comes from the scenario, or if that says
 nothing, from the environment: ` + adminKeyEnv + `, or
-` + adminEmailEnv + ` and ` + adminPasswordEnv + `.`,
+` + adminEmailEnv + ` and ` + adminPasswordEnv + `.
+
+With --listen, the run can be looked at over HTTP while it goes on: /healthz,
+/readyz, and /status as JSON. Profiles are open to this machine alone, or to
+whoever has the token in ` + server.TokenEnv + `.`,
 		Example: `  loadtest run configs/examples/smoke.yaml
+  loadtest run configs/examples/smoke.yaml --listen :9090
   loadtest run - < scenario.yaml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := &localRun{
-				version: version, output: output,
-				in: cmd.InOrStdin(), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(),
-			}
+			r.in, r.out, r.err = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 			return r.run(cmd.Context(), args[0])
 		},
 	}
-	cmd.Flags().StringVar(&output, "output-dir", defaultOutput, "folder in which the run gets a folder of its own")
+	cmd.Flags().StringVar(&r.output, "output-dir", defaultOutput, "folder in which the run gets a folder of its own")
+	r.showFlags(cmd)
 	return cmd
 }
 
@@ -80,6 +84,8 @@ type localRun struct {
 	version  string
 	output   string
 	step     time.Duration // of a search; 0: a run
+	listen   string        // an address; empty for none
+	profiles bool
 	in       io.Reader
 	out, err io.Writer
 
@@ -88,8 +94,9 @@ type localRun struct {
 	began  time.Time
 	bucket *destination // where copies of the results go; nil if to none
 	log    *zap.Logger
-	closer io.Closer // of the log
-	screen *live.Log // stderr, kept out of the live view's way
+	closer io.Closer        // of the log
+	server *server.Listener // nil if there is none
+	screen *live.Log        // stderr, kept out of the live view's way
 }
 
 func (r *localRun) run(ctx context.Context, path string) error {
@@ -129,12 +136,18 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	if err == nil {
 		err = r.openBucket(ctx, scenario)
 	}
+	if err == nil {
+		err = r.serve(ctx, w)
+	}
 	if err != nil {
 		r.forget()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		return usageError{err}
+	}
+	if r.server != nil {
+		defer r.server.Close() //nolint:errcheck // whoever still looked has seen it
 	}
 	r.say("run %s, seed %d\n", r.id, *scenario.Spec.Seed)
 	bundle, runErr := r.watch(ctx, scenario, w)

@@ -142,7 +142,9 @@ func (s *searcher) step(ctx context.Context, load float64, purpose capacity.Purp
 	done := make(chan struct{})
 	go func() { defer close(done); s.watchLimits(watched, fleet) }()
 	monitor := health.Start(s.inFlight.Load)
+	s.pulse.Beat()
 	err = fleet.Run(ctx)
+	s.pulse.Rest()
 	observed := monitor.Stop()
 	stop()
 	<-done

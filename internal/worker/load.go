@@ -67,7 +67,9 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 		watching.Go(func() { w.keys.run(watched, client, func(why error) { fleet.Stop(why) }) })
 	}
 	monitor := health.Start(w.inFlight.Load)
+	w.pulse.Beat()
 	err = fleet.Run(ctx)
+	w.pulse.Rest()
 	w.observed = monitor.Stop()
 	stopWatching()
 	watching.Wait()
@@ -112,6 +114,7 @@ func (w *Worker) fleetOptions(users []simulator.Identity, pattern loadpattern.Pa
 			w.mu.Lock()
 			w.tick = t
 			w.mu.Unlock()
+			w.pulse.Beat()
 		}},
 	}
 	if w.job.open != nil {

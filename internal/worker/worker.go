@@ -31,6 +31,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/server"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
@@ -87,6 +88,7 @@ type Worker struct {
 	places    map[int]*place    // of the users, by UserIndex; nil as tenancy
 	ledger    *ledger.Ledger    // nil as tenancy
 	inFlight  atomic.Int64
+	pulse     server.Pulse // of the fleet's loop
 	work      work
 	userLoads []userLoad           // of the fleet's goroutine, until it has ended
 	observed  *health.Observations // of this process; nil before the end of the load

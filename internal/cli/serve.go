@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/server"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
+)
+
+// showFlags are those of the server.
+func (r *localRun) showFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.listen, "listen", "", "`address` of an HTTP server about the run, host:port; without a host this machine alone, or all of a pod's addresses")
+	cmd.Flags().BoolVar(&r.profiles, "pprof", false, "serve profiles there too, under /debug/pprof/")
+}
+
+// serve starts the server about the run, if one is wanted.
+func (r *localRun) serve(ctx context.Context, w *worker.Worker) error {
+	if r.listen == "" {
+		if r.profiles {
+			return errors.New("--pprof needs --listen, which says where")
+		}
+		return nil
+	}
+	var err error
+	r.server, err = server.Start(ctx, r.listen, server.New(server.Options{
+		Status: w.Status, Pulse: w.Pulse(),
+		Profiles: r.profiles, Token: secret.New(os.Getenv(server.TokenEnv)),
+	}))
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	r.say("the run shows itself at %s/status\n", r.server.URL())
+	return nil
+}
