@@ -8,26 +8,41 @@ package secret
 import (
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
 const redacted = "[redacted]"
 
-// String is a secret text: an API key, a password, a token.
-type String struct{ value string }
+// String is a secret text: an API key, a password, a token. Equal secrets are ==.
+//
+// The text is behind a handle and not in the struct: package fmt reads the
+// unexported fields of a struct, and of what is in them, without asking for
+// Format, and would print a text.
+type String struct{ value unique.Handle[string] }
 
 // New wraps value.
-func New(value string) String { return String{value: value} }
+func New(value string) String {
+	if value == "" {
+		return String{}
+	}
+	return String{value: unique.Make(value)}
+}
 
 // Reveal returns the secret itself. Call it where the value goes on the wire,
 // and nowhere else.
-func (s String) Reveal() string { return s.value }
+func (s String) Reveal() string {
+	if s.Empty() {
+		return ""
+	}
+	return s.value.Value()
+}
 
 // Empty reports whether there is no secret.
-func (s String) Empty() bool { return s.value == "" }
+func (s String) Empty() bool { return s == String{} }
 
 // String implements fmt.Stringer.
 func (s String) String() string {
-	if s.value == "" {
+	if s.Empty() {
 		return ""
 	}
 	return redacted

@@ -7,11 +7,15 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
 )
+
+// hidden keeps its secrets where package fmt cannot call their methods.
+type hidden struct {
+	key  secret.String
+	ptr  *secret.String
+	list []secret.String
+}
 
 func TestNothingPrintsASecret(t *testing.T) {
 	const value = "sk-very-secret"
@@ -24,7 +28,9 @@ func TestNothingPrintsASecret(t *testing.T) {
 	h := holder{Key: s, Ptr: &s, Map: map[string]secret.String{"a": s}}
 	var out []string
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%10s"} {
-		out = append(out, fmt.Sprintf(verb, s), fmt.Sprintf(verb, &s), fmt.Sprintf(verb, h), fmt.Sprintf(verb, &h))
+		for _, v := range []any{s, &s, h, &h, hidden{s, &s, []secret.String{s}}, &hidden{key: s}} {
+			out = append(out, fmt.Sprintf(verb, v))
+		}
 	}
 	for _, v := range []any{s, &s, h} {
 		data, err := json.Marshal(v)
@@ -35,14 +41,14 @@ func TestNothingPrintsASecret(t *testing.T) {
 	}
 	var logged strings.Builder
 	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "key", s, "holder", h)
-	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
-	core := zapcore.NewCore(encoder, zapcore.AddSync(&logged), zapcore.DebugLevel)
-	zap.New(core).Info("x", zap.Any("key", s), zap.Stringer("stringer", s), zap.Any("holder", h), zap.Reflect("reflect", h))
 	out = append(out, logged.String(), fmt.Errorf("with %v", s).Error())
 	for _, text := range out {
 		if strings.Contains(text, value) || strings.Contains(strings.ToLower(text), fmt.Sprintf("%x", value)) {
 			t.Errorf("the secret is in %q", text)
 		}
+	}
+	if s != secret.New(value) || s == secret.New("another") || (secret.String{}) != secret.New("") {
+		t.Error("secrets are not compared by their texts")
 	}
 	if s.Reveal() != value || s.Empty() {
 		t.Error("the secret is lost")
