@@ -11,8 +11,9 @@ import (
 )
 
 // newLog returns a structured log in a file of its own: a line of JSON an
-// event, with constant messages and fields. Closing it returns why it is not
-// complete, if it is not.
+// event, with constant messages and fields. Without debug, repeated warnings
+// are thinned out; see [calm]. Closing it returns why it is not complete, if it
+// is not.
 func newLog(path string, debug bool, runID string) (*zap.Logger, io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // in the run's own folder
 	if err != nil {
@@ -27,14 +28,20 @@ func newLog(path string, debug bool, runID string) (*zap.Logger, io.Closer, erro
 	encoder.EncodeDuration = zapcore.StringDurationEncoder
 	file := &logWriter{File: f}
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoder), file, level)
+	if !debug {
+		core = newCalm(core)
+	}
 	// What cannot be written is told once, at the end, and not line by line
 	// across the live view.
-	return zap.New(core, zap.ErrorOutput(zapcore.AddSync(io.Discard))).With(zap.String("run", runID)), file, nil
+	log := zap.New(core, zap.ErrorOutput(zapcore.AddSync(io.Discard))).With(zap.String("run", runID))
+	file.before = func() { _ = log.Core().Sync() } // whose failure is the file's own
+	return log, file, nil
 }
 
 // logWriter remembers the first failure.
 type logWriter struct {
 	*os.File
+	before func() // writes what is left
 	mu     sync.Mutex
 	failed error
 }
@@ -52,6 +59,7 @@ func (w *logWriter) Write(b []byte) (int, error) {
 
 // Close implements io.Closer.
 func (w *logWriter) Close() error {
+	w.before()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return errors.Join(w.failed, w.File.Close())

@@ -129,9 +129,13 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		}
 		defer stop()
 	}
+	ratio, warning := traceRatio(os.Getenv)
+	if warning != "" {
+		r.say("warning: %s\n", warning)
+	}
 	w, err := worker.New(ctx, worker.Options{
 		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Cache: cacheFolder(), Workers: 1,
-		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log,
+		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log, TraceRatio: ratio,
 	})
 	if err == nil {
 		err = r.openBucket(ctx, scenario)

@@ -14,6 +14,7 @@ import (
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 )
 
@@ -56,6 +57,8 @@ func generated(t *testing.T) []byte {
 		switch typ {
 		case reflect.TypeFor[stats.Histogram]():
 			return histogram()
+		case reflect.TypeFor[record.TraceID]():
+			return &jsonschema.Schema{Type: "string", Pattern: "^[0-9a-f]{32}$", Description: "32 hexadecimal digits, as in the header traceparent"}
 		case reflect.TypeFor[time.Duration]():
 			return &jsonschema.Schema{Type: "integer", Description: "nanoseconds"}
 		}

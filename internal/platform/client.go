@@ -107,7 +107,7 @@ func (c *Client) head(method string, u *url.URL) []byte {
 	head := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, u.RequestURI(), cmp.Or(c.hostname, u.Host))
 	for name, values := range c.header {
 		switch {
-		case name == "Authorization", name == "Accept", name == "X-Request-Id":
+		case name == "Authorization", name == "Accept", name == "X-Request-Id", name == "Traceparent":
 		case name == "Content-Length", name == "Transfer-Encoding", name == "Trailer":
 		case name == "Content-Type" && method != http.MethodPost:
 		default:
@@ -271,6 +271,11 @@ func (k *call) sendPlain(t *target) (response, error) {
 	b = k.appendHeader(b, "Authorization", authorization, q.Key.Reveal())
 	b = k.appendHeader(b, "Accept", accept, "")
 	b = k.appendHeader(b, "X-Request-Id", q.ID, "")
+	if q.Trace.ID.IsZero() {
+		b = k.appendHeader(b, "Traceparent", "", "")
+	} else {
+		b = append(q.Trace.AppendHeader(append(b, "Traceparent: "...)), "\r\n"...)
+	}
 	if t.method == http.MethodPost {
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), k.x.RequestBytes, 10), "\r\n"...)
 	}
@@ -318,6 +323,9 @@ func (k *call) send(t *target, body *payload) (response, error) {
 	if q.ID != "" {
 		req.Header["X-Request-Id"] = []string{q.ID}
 	}
+	if !q.Trace.ID.IsZero() {
+		req.Header["Traceparent"] = []string{string(q.Trace.AppendHeader(make([]byte, 0, 55)))}
+	}
 	x.Sent = k.c.Now()
 	resp, err := k.c.calls.RoundTrip(req) //nolint:bodyclose // the caller does
 	watch.report(x)
@@ -351,7 +359,7 @@ func (k *call) bound() context.CancelCauseFunc {
 // request prepares a request without a body.
 func (c *Client) request(ctx context.Context, method string, to *url.URL, key secret.String) *http.Request {
 	req := (&http.Request{
-		Method: method, URL: to, Host: c.hostname, Header: make(http.Header, len(c.header)+3),
+		Method: method, URL: to, Host: c.hostname, Header: make(http.Header, len(c.header)+4),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	for name, values := range c.header {

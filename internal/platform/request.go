@@ -3,6 +3,7 @@ package platform
 import (
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
 )
 
@@ -67,7 +68,8 @@ type Request struct {
 	Stream         bool   // if the endpoint generates; asks for usage in the last chunk
 	CacheSalt      string // vLLM's cache_salt; empty: not sent
 	Key            secret.String
-	ID             string // sent as X-Request-Id; empty: not sent
+	ID             string       // sent as X-Request-Id; empty: not sent
+	Trace          record.Trace // sent as traceparent; zero: not sent
 
 	// Body, if there is one, is sent as it is, in place of one made of the
 	// fields above, but for CacheSalt, which is added to an object without one;

@@ -14,8 +14,9 @@ import (
 // truth to hold a measurement against. Moments are offsets from
 // [Platform.Started] on the monotonic clock; zero means that it never came.
 type Entry struct {
-	ID               string          `json:"id"`            // X-Request-Id, or one that the platform made
-	Org              string          `json:"org,omitempty"` // slug; empty without a good key
+	ID               string          `json:"id"`                    // X-Request-Id, or one that the platform made
+	Traceparent      string          `json:"traceparent,omitempty"` // as the client sent it
+	Org              string          `json:"org,omitempty"`         // slug; empty without a good key
 	User             string          `json:"user,omitempty"`
 	Key              string          `json:"key,omitempty"` // fingerprint
 	Endpoint         string          `json:"endpoint"`      // chat, completions, embeddings, inference
@@ -51,6 +52,7 @@ func (e *Entry) append(b []byte) []byte {
 	}
 	b = append(b, `{"id":`...)
 	b = jsonstring.Append(b, e.ID)
+	text("traceparent", e.Traceparent)
 	text("org", e.Org)
 	text("user", e.User)
 	text("key", e.Key)

@@ -73,8 +73,9 @@ const (
 // methods, so that each formula stands in one place.
 // docs/load-testing/measurement.md gives the definitions and their sources.
 type Record struct {
-	// ID travelled to the platform as X-Request-Id.
-	ID string
+	// ID travelled to the platform as X-Request-Id, Trace as traceparent.
+	ID    string
+	Trace Trace
 
 	// Who asked, and where in their work they were. Org and User are names;
 	// UserIndex is unique over the whole run.

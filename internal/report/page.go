@@ -50,6 +50,8 @@ type page struct {
 	Latency   table
 	// Confidence is of the headline percentiles.
 	Confidence table
+	// SlowAnswers are single requests.
+	SlowAnswers table
 
 	ErrorLede string
 	Errors    table
@@ -140,6 +142,7 @@ func newPage(b *export.Bundle) *page {
 			span(time.Duration(p.Charts.Interval*float64(time.Second))))
 	}
 	p.addLatency(all, b)
+	p.addSlowAnswers(s.Slowest, at)
 	p.addErrors(all, at)
 	p.addChaos(b.Chaos)
 	p.addIsolation(b.Isolation)

@@ -82,6 +82,26 @@ func (p *page) addConfidence(h export.Headline) {
 	}
 }
 
+func (p *page) addSlowAnswers(slow []stats.Slow, at moments) {
+	p.SlowAnswers = table{ID: "slow-answers-table", Caption: "The slowest of the measured answers, as the platform's log and traces name them",
+		Columns: []column{numberOf("End-to-end", ""), numberOf("TTFT", ""), numberOf("Due", "when it was meant to leave"),
+			{Name: "Organization"}, {Name: "Asked"}, {Name: "Request"}, {Name: "Trace"}}}
+	for _, s := range slow {
+		ttft := nothing()
+		if s.TTFT > 0 {
+			ttft = number(latency(s.TTFT), float64(s.TTFT))
+		}
+		due := number(human.Clock(s.At), float64(s.At))
+		due.Sub = at.clock(s.At)
+		asked := text(s.Model)
+		asked.Sub = s.Endpoint
+		p.SlowAnswers.Rows = append(p.SlowAnswers.Rows, []cell{
+			number(latency(s.E2E), float64(s.E2E)), ttft, due, text(s.Org), asked,
+			{Text: s.ID, Class: "code"}, {Text: s.TraceID.String(), Class: "code"},
+		})
+	}
+}
+
 func (p *page) addErrors(all *stats.Group, at moments) {
 	t := all.All
 	p.Errors = table{
@@ -115,6 +135,9 @@ func (p *page) addErrors(all *stats.Group, at moments) {
 		first.Sub = at.clock(e.FirstAt)
 		example := text(e.Example)
 		example.Class = "message"
+		if example.Sub = e.ExampleID; !e.TraceID.IsZero() {
+			example.Sub += ", trace " + e.TraceID.String()
+		}
 		p.Errors.Rows = append(p.Errors.Rows, []cell{
 			{Text: string(e.Kind), Class: "code"}, status, counted(e.Count), ratio(e.Count, t.Answered()), first, example,
 		})

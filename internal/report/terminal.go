@@ -313,6 +313,9 @@ func (t *terminal) latencies() {
 		t.text("  ", "of successes; the thresholds count a failed request as infinitely late", t.Dim)
 	}
 	t.confidence()
+	if slow := t.summary.Slowest; len(slow) > 0 && !slow[0].TraceID.IsZero() {
+		t.line("  " + t.Dim("slowest "+human.Duration(slow[0].E2E)+", trace "+slow[0].TraceID.String()))
+	}
 	if ours {
 		t.text("  ", fmt.Sprintf("! this tool itself may be more than %.0f%% of it: see the verdict", 100*health.Share), t.Warn)
 	}

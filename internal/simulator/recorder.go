@@ -54,7 +54,7 @@ func (r *Recorder) Ask(ctx context.Context, c *Call) error {
 func (r *Recorder) fill(rec *record.Record, c *Call, err error) {
 	req, ex := &c.Request, &c.Exchange
 	*rec = record.Record{
-		ID: req.ID, Org: c.Org, User: c.User, UserIndex: c.UserIndex,
+		ID: req.ID, Trace: req.Trace, Org: c.Org, User: c.User, UserIndex: c.UserIndex,
 		Phase: c.Phase, Session: c.Session, Turn: c.Turn, Attempt: max(1, c.Attempt),
 		Measured: c.Measured, Final: c.final(err),
 

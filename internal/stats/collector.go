@@ -25,6 +25,7 @@ type shard struct {
 	mu     sync.Mutex
 	groups map[Key]*Group
 	users  map[int]*User
+	slow   []Slow
 	_      [64]byte // keeps neighbours out of each other's cache line
 }
 
@@ -70,6 +71,9 @@ func (s *shard) add(r *record.Record, good bool) {
 		s.users[r.UserIndex] = u
 	}
 	u.add(r, good)
+	if r.Measured && r.Outcome == record.Success && !r.Injected() && !tooQuick(s.slow, r.E2E()) {
+		s.slow = addSlow(s.slow, slowOf(r))
+	}
 }
 
 // Observe notes the number of active users and the phase at a moment of the run.
@@ -93,6 +97,7 @@ func (c *Collector) Summary() *Summary {
 		}
 		slices.SortFunc(part.Groups, func(a, b *Group) int { return compareKeys(a.Key, b.Key) })
 		slices.SortFunc(part.Users, compareUsers)
+		part.Slowest = s.slow
 		out.Merge(part)
 		s.mu.Unlock()
 	}

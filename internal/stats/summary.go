@@ -60,7 +60,7 @@ func (g *Group) add(r *record.Record, good bool) {
 	}
 	g.check(r)
 	if r.Kind != record.None && r.Kind != record.CancelledKind {
-		g.addError(ErrorCount{Kind: r.Kind, Status: r.Status, Count: 1, Example: r.Message, FirstAt: r.Done})
+		g.addError(ErrorCount{Kind: r.Kind, Status: r.Status, Count: 1, Example: r.Message, FirstAt: r.Done, ExampleID: r.ID, TraceID: r.Trace.ID})
 	}
 }
 
@@ -70,7 +70,7 @@ func (g *Group) addError(e ErrorCount) {
 		if have.Kind == e.Kind && have.Status == e.Status {
 			have.Count += e.Count
 			if e.FirstAt < have.FirstAt {
-				have.FirstAt, have.Example = e.FirstAt, e.Example
+				have.FirstAt, have.Example, have.ExampleID, have.TraceID = e.FirstAt, e.Example, e.ExampleID, e.TraceID
 			}
 			return
 		}
@@ -132,6 +132,9 @@ type Summary struct {
 	Groups   []*Group  `json:"groups"` // sorted by key
 	Users    []*User   `json:"users"`  // sorted by org and name
 	Timeline *Timeline `json:"timeline"`
+	// Slowest are the measured successes with the longest end-to-end latency,
+	// the slowest first, [SlowestKept] at most.
+	Slowest []Slow `json:"slowest,omitempty"`
 }
 
 // NewSummary returns an empty summary.
@@ -148,6 +151,9 @@ func (s *Summary) Merge(o *Summary) {
 		func(u *User) *User { c := *u; return &c },
 		(*User).merge)
 	s.Timeline.Merge(o.Timeline)
+	for _, slow := range o.Slowest {
+		s.Slowest = addSlow(s.Slowest, slow)
+	}
 }
 
 // mergeSorted merges two sorted lists, joining equal elements; what comes from

@@ -193,6 +193,9 @@ type ErrorCount struct {
 	// Example is the message of the first such error, at FirstAt.
 	Example string        `json:"example,omitempty"`
 	FirstAt time.Duration `json:"firstAtNs"`
+	// ExampleID and TraceID name that request in the platform's log and traces.
+	ExampleID string         `json:"exampleId,omitempty"`
+	TraceID   record.TraceID `json:"traceId,omitzero"`
 }
 
 // Objective is what a request must keep to be good. Zero fields do not judge.

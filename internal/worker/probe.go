@@ -48,10 +48,8 @@ func (w *Worker) sums(before bool) record.Sink {
 // unless it is nil.
 func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error), harm *chaos.Injector) *limits.Gate {
 	sink := append(record.Tee{sums}, w.Sinks...)
-	if w.Log.Core().Enabled(zap.DebugLevel) {
-		sink = append(sink, record.SinkFunc(w.logRequest))
-	}
-	var asker simulator.Asker = inFlight{simulator.Direct{Client: client}, &w.inFlight}
+	sink = append(sink, record.SinkFunc(w.logRequest))
+	var asker simulator.Asker = inFlight{&simulator.Tracer{Asker: simulator.Direct{Client: client}, Ratio: w.TraceRatio}, &w.inFlight}
 	if w.places != nil {
 		asker = &management{
 			Asker: asker, once: w.tenancy.Once(), ledger: w.ledger, now: client.Now, job: &w.job, run: w.RunID, places: w.places, warn: w.warnOnce,
@@ -64,12 +62,23 @@ func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error
 	return &limits.Gate{Asker: recorder, Guard: w.guard, Prices: w.job.prices, Stop: stop, Nobody: stop == nil}
 }
 
-// logRequest writes a line about one request. Its id is the X-Request-Id that
-// the platform's own log has.
+// logRequest writes a line about one request: always if the platform failed or
+// refused it, else only if the log is to say everything. Its id is the
+// X-Request-Id that the platform's own log has, traceId and spanId are those of
+// the traceparent that its traces have.
 func (w *Worker) logRequest(r *record.Record) {
+	level, message := zap.DebugLevel, "request"
+	if (r.Outcome == record.Failed || r.Outcome == record.Refused) && !r.Injected() {
+		level, message = zap.WarnLevel, "request failed"
+	}
+	line := w.Log.Check(level, message)
+	if line == nil {
+		return
+	}
 	ttft, _ := r.TTFT()
-	w.Log.Debug("request", zap.String("id", r.ID), zap.String("org", r.Org), zap.String("user", r.User), zap.String("phase", r.Phase),
-		zap.String("model", r.Model), zap.Int("attempt", r.Attempt), zap.Stringer("outcome", r.Outcome), zap.String("kind", string(r.Kind)),
+	line.Write(zap.String("id", r.ID), zap.Stringer("traceId", r.Trace.ID), zap.Stringer("spanId", r.Trace.Span),
+		zap.String("org", r.Org), zap.String("user", r.User), zap.String("phase", r.Phase),
+		zap.String("model", r.Model), zap.Int("attempt", r.Attempt), zap.Bool("final", r.Final), zap.Stringer("outcome", r.Outcome), zap.String("kind", string(r.Kind)),
 		zap.Int("status", r.Status), zap.Duration("scheduled", r.Scheduled), zap.Duration("ttft", ttft), zap.Duration("e2e", r.E2E()),
 		zap.Int("promptTokens", r.PromptTokens), zap.Int("completionTokens", r.CompletionTokens), zap.String("message", r.Message))
 }

@@ -70,6 +70,9 @@ type Options struct {
 	// Step makes the run a search for the most load that keeps the scenario's
 	// promises, in steps measured for that long; 0: the load is the scenario's.
 	Step time.Duration
+	// TraceRatio is the share of requests, 0 to 1, of which the platform is asked
+	// to keep the trace.
+	TraceRatio float64
 	// Sinks receive every record, beside the worker's own statistics.
 	Sinks []record.Sink
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -285,6 +286,65 @@ func TestThePreFlightIsNotOnTheTimeline(t *testing.T) {
 	}
 	if all := b.Summary.Overall().All.Requests; charted != all-2 { // one to each model
 		t.Errorf("%d requests on the timeline, %d in all", charted, all)
+	}
+}
+
+// TestRequestsAreFoundOnThePlatform: the examples of the result and the lines
+// of the log name requests as the platform's own log does.
+func TestRequestsAreFoundOnThePlatform(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	if err := p.SetFaults(platformsim.Faults{Rates: map[platformsim.Fault]float64{platformsim.InternalError: 0.3}}); err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.WarnLevel)
+	var mu sync.Mutex
+	recorded := map[string]record.Record{}
+	b, err := prepare(t, targets(p)+busy, func(o *worker.Options) {
+		o.Log, o.TraceRatio = zap.New(core), 1
+		o.Sinks = []record.Sink{record.SinkFunc(func(r *record.Record) {
+			mu.Lock()
+			defer mu.Unlock()
+			recorded[string(r.Trace.AppendHeader(nil))] = *r
+		})}
+	}).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	type name struct{ id, trace string }
+	platform := map[name]int{} // statuses
+	for _, e := range p.Truth() {
+		r, ok := recorded[e.Traceparent]
+		if !ok || r.ID != e.ID || !r.Trace.Sampled {
+			t.Fatalf("the platform saw %s %q, which is recorded as %+v", e.ID, e.Traceparent, r)
+		}
+		platform[name{r.ID, r.Trace.ID.String()}] = e.Status
+	}
+	all := b.Summary.Overall()
+	if len(platform) == 0 || uint64(len(recorded)) != all.All.Requests {
+		t.Errorf("%d requests have %d traceparents; the platform saw %d", all.All.Requests, len(recorded), len(platform))
+	}
+	failed := logs.FilterMessage("request failed")
+	if got := uint64(failed.Len()); got == 0 || got != all.All.Failed {
+		t.Errorf("%d lines about %d failures", got, all.All.Failed)
+	}
+	for _, line := range failed.All() {
+		says := line.ContextMap()
+		if status := platform[name{says["id"].(string), says["traceId"].(string)}]; status != 500 || says["kind"] != string(record.HTTPError) {
+			t.Errorf("%v, for which the platform has %d", says, status)
+		}
+	}
+	for _, e := range all.Errors {
+		if platform[name{e.ExampleID, e.TraceID.String()}] != e.Status {
+			t.Errorf("%+v, which the platform does not know", e)
+		}
+	}
+	if len(b.Summary.Slowest) == 0 {
+		t.Error("nothing was slow")
+	}
+	for _, s := range b.Summary.Slowest {
+		if platform[name{s.ID, s.TraceID.String()}] != 200 {
+			t.Errorf("%+v, which the platform does not know", s)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package reporttest
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -137,6 +138,12 @@ func (l Load) Bundle() *export.Bundle {
 	return b
 }
 
+// trace is where the pretended platform has a request.
+func trace(user, turn int) record.Trace {
+	id := sha256.Sum256(fmt.Appendf(nil, "u%d-%d", user, turn))
+	return record.Trace{ID: record.TraceID(id[:16]), Span: record.SpanID(id[16:24]), Sampled: true}
+}
+
 // person is a pretended user.
 type person struct {
 	load  Load
@@ -159,7 +166,7 @@ func (p *person) ask(c *stats.Collector, t time.Duration, ph export.Phase, activ
 	}
 	p.turn++
 	r := record.Record{
-		ID: fmt.Sprintf("u%d-%d", p.index, p.turn), Org: p.load.Orgs[p.org], UserIndex: p.index,
+		ID: fmt.Sprintf("u%d-%d", p.index, p.turn), Trace: trace(p.index, p.turn), Org: p.load.Orgs[p.org], UserIndex: p.index,
 		User:  fmt.Sprintf("user-%s-%d", p.load.Orgs[p.org], p.index/len(p.load.Orgs)+1),
 		Phase: ph.Name, Turn: p.turn, Attempt: 1, Measured: ph.Measured, Final: true,
 		Endpoint: "chat", Model: m.name, TestType: "random_short", Strategy: "mixed", Stream: p.rand.Float64() < p.load.Streams,
