@@ -133,9 +133,14 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	if warning != "" {
 		r.say("warning: %s\n", warning)
 	}
+	traces, err := r.traces(scenario, ratio)
+	if err != nil {
+		r.forget()
+		return usageError{err}
+	}
 	w, err := worker.New(ctx, worker.Options{
 		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Cache: cacheFolder(), Workers: 1,
-		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log, TraceRatio: ratio,
+		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log, TraceRatio: ratio, Traces: traces,
 	})
 	if err == nil {
 		err = r.openBucket(ctx, scenario)
@@ -144,6 +149,9 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		err = r.serve(ctx, w)
 	}
 	if err != nil {
+		if traces != nil {
+			traces.Close()
+		}
 		r.forget()
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -2,9 +2,28 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/tracing"
 )
+
+// traces starts to send spans, if the environment asks for them.
+func (r *localRun) traces(s *config.Scenario, ratio float64) (*tracing.Exporter, error) {
+	wanted, err := tracing.Wanted(os.Getenv)
+	if err != nil { // the variables may have been meant for another program
+		r.say("warning: no traces are sent: %v\n", err)
+	}
+	if !wanted || ratio == 0 {
+		return nil, nil
+	}
+	return tracing.Start(tracing.Options{
+		Service: os.Getenv("OTEL_SERVICE_NAME"), Version: r.version,
+		Attributes: map[string]string{"loadtest.run": r.id, "loadtest.scenario": s.Metadata.Name},
+	})
+}
 
 // traceRatio is the share of questions of which the platform is asked to keep
 // the trace, by OpenTelemetry's own variables; all, unless they say otherwise.

@@ -49,6 +49,9 @@ func (w *Worker) sums(before bool) record.Sink {
 func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error), harm *chaos.Injector) *limits.Gate {
 	sink := append(record.Tee{sums}, w.Sinks...)
 	sink = append(sink, record.SinkFunc(w.logRequest))
+	if w.Traces != nil {
+		sink = append(sink, w.Traces.Since(client.Epoch()))
+	}
 	var asker simulator.Asker = inFlight{&simulator.Tracer{Asker: simulator.Direct{Client: client}, Ratio: w.TraceRatio}, &w.inFlight}
 	if w.places != nil {
 		asker = &management{
@@ -81,6 +84,25 @@ func (w *Worker) logRequest(r *record.Record) {
 		zap.String("model", r.Model), zap.Int("attempt", r.Attempt), zap.Bool("final", r.Final), zap.Stringer("outcome", r.Outcome), zap.String("kind", string(r.Kind)),
 		zap.Int("status", r.Status), zap.Duration("scheduled", r.Scheduled), zap.Duration("ttft", ttft), zap.Duration("e2e", r.E2E()),
 		zap.Int("promptTokens", r.PromptTokens), zap.Int("completionTokens", r.CompletionTokens), zap.String("message", r.Message))
+}
+
+// closeTraces sends the last spans, and says if any were lost.
+func (w *Worker) closeTraces() {
+	if w.Traces == nil {
+		return
+	}
+	w.setStage("sending traces")
+	spans := w.Traces.Close()
+	w.Log.Info("traces sent", zap.Uint64("sent", spans.Sent), zap.Uint64("dropped", spans.Dropped), zap.Uint64("failed", spans.Failed))
+	if spans.Lost() == 0 {
+		return
+	}
+	why := ""
+	if spans.Err != nil {
+		why = ": " + spans.Err.Error()
+	}
+	w.warn("%d of %d spans are missing from the OpenTelemetry collector, %d since it was too slow and %d that it did not take; no request waited for it, and no number here depends on it%s",
+		spans.Lost(), spans.Lost()+spans.Sent, spans.Dropped, spans.Failed, why)
 }
 
 func (w *Worker) breakerChanged(from, to string) {

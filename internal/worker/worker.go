@@ -34,6 +34,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/server"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/tracing"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 )
 
@@ -73,6 +74,8 @@ type Options struct {
 	// TraceRatio is the share of requests, 0 to 1, of which the platform is asked
 	// to keep the trace.
 	TraceRatio float64
+	// Traces, unless it is nil, gets the sampled requests; Run closes it.
+	Traces *tracing.Exporter
 	// Sinks receive every record, beside the worker's own statistics.
 	Sinks []record.Sink
 }
@@ -149,6 +152,7 @@ func (w *Worker) Run(ctx context.Context) (*export.Bundle, error) {
 	b := w.newBundle()
 	err := w.load(ctx, b)
 	w.close()
+	w.closeTraces()
 	w.conclude(b)
 	return b, err
 }
