@@ -26,6 +26,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/metrics"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
@@ -86,6 +87,7 @@ type localRun struct {
 	step     time.Duration // of a search; 0: a run
 	listen   string        // an address; empty for none
 	profiles bool
+	scraped  *metrics.Page
 	in       io.Reader
 	out, err io.Writer
 
@@ -140,7 +142,7 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	}
 	w, err := worker.New(ctx, worker.Options{
 		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Cache: cacheFolder(), Workers: 1,
-		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log, TraceRatio: ratio, Traces: traces,
+		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log, Metrics: r.listen != "", TraceRatio: ratio, Traces: traces,
 	})
 	if err == nil {
 		err = r.openBucket(ctx, scenario)
@@ -159,7 +161,7 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		return usageError{err}
 	}
 	if r.server != nil {
-		defer r.server.Close() //nolint:errcheck // whoever still looked has seen it
+		defer r.linger(ctx)
 	}
 	r.say("run %s, seed %d\n", r.id, *scenario.Spec.Seed)
 	bundle, runErr := r.watch(ctx, scenario, w)
@@ -172,6 +174,18 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		return verdictError{exitCode(end)} // the summary has just said it, on the same screen
 	}
 	return errors.Join(kept, end)
+}
+
+// linger closes the server about the run, after one more scrape of its metrics
+// if somebody scraped them regularly.
+func (r *localRun) linger(ctx context.Context) {
+	defer r.server.Close() //nolint:errcheck // whoever still looked has seen it
+	if p := r.scraped.Patience(); p > 0 && ctx.Err() == nil {
+		r.say("waiting for the last scrape of %s/metrics, for %v at most; Ctrl-C ends it\n", r.server.URL(), p.Round(time.Second))
+		if !r.scraped.Linger(ctx) {
+			r.say("warning: no scrape came: whoever scrapes %s/metrics may lack the last numbers\n", r.server.URL())
+		}
+	}
 }
 
 // say tells the user something, without spoiling the live view. There is

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/metrics"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/server"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
@@ -27,14 +28,17 @@ func (r *localRun) serve(ctx context.Context, w *worker.Worker) error {
 		}
 		return nil
 	}
-	var err error
-	r.server, err = server.Start(ctx, r.listen, server.New(server.Options{
+	pages := server.New(server.Options{
 		Status: w.Status, Pulse: w.Pulse(),
 		Profiles: r.profiles, Token: secret.New(os.Getenv(server.TokenEnv)),
-	}))
+	})
+	r.scraped = metrics.NewPage(w.Gatherer())
+	pages.Handle("GET /metrics", r.scraped)
+	var err error
+	r.server, err = server.Start(ctx, r.listen, pages)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	r.say("the run shows itself at %s/status\n", r.server.URL())
+	r.say("the run shows itself at %s/status and %[1]s/metrics\n", r.server.URL())
 	return nil
 }

@@ -661,8 +661,7 @@ spec:
 spec:
   workers: {replicas: 2}
   targets: {budgetServiceUrl: http://b}
-  metrics: {labels: {a: b}}
-  cleanup: {retainMetrics: false}
+  metrics: {prometheusUrl: http://p, capture: [a]}
 `
 	scenario, err := config.Parse("test.yaml", []byte(document), nil)
 	if err != nil {

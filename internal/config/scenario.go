@@ -553,14 +553,14 @@ type Credential struct {
 
 // Metrics is where measurements go while the run lasts.
 type Metrics struct {
-	PushgatewayURL string            `yaml:"pushgatewayUrl" kind:"url" doc:"A Prometheus Pushgateway."`
+	PushgatewayURL string            `yaml:"pushgatewayUrl" kind:"url" doc:"A Prometheus Pushgateway; gets all metrics at every interval, and at the end."`
 	PrometheusURL  string            `yaml:"prometheusUrl" kind:"url" doc:"Prometheus, for queries."`
-	RemoteWriteURL string            `yaml:"remoteWriteUrl" kind:"url" doc:"A Prometheus remote-write receiver."`
-	OTLPEndpoint   string            `yaml:"otlpEndpoint" doc:"An OpenTelemetry collector."`
+	RemoteWriteURL string            `yaml:"remoteWriteUrl" kind:"url" doc:"A Prometheus remote-write receiver, likewise."`
+	OTLPEndpoint   string            `yaml:"otlpEndpoint" doc:"An OpenTelemetry collector, likewise: http://host:4318, or host:4317 for gRPC."`
 	ExportInterval time.Duration     `yaml:"exportInterval" default:"10s" above:"0" doc:"How often."`
 	Capture        []string          `yaml:"capture" doc:"Which groups of metrics; left out, all."`
-	Labels         map[string]string `yaml:"labels" doc:"Added to every metric."`
-	PerUser        int               `yaml:"perUser" default:"200" min:"0" max:"100000" doc:"Up to how many users have series of their own."`
+	Labels         map[string]string `yaml:"labels" doc:"Added to every metric that is exported."`
+	PerUser        int               `yaml:"perUser" default:"200" min:"0" max:"100000" doc:"Up to how many users have series of their own; of more, organizations have them."`
 }
 
 // Price is what a model costs, in micro-dollars.
@@ -595,7 +595,7 @@ type Limits struct {
 // Cleanup is what happens after a run.
 type Cleanup struct {
 	OnCompletion    bool   `yaml:"onCompletion" default:"true" doc:"Whether what was created on the platform is removed."`
-	RetainMetrics   bool   `yaml:"retainMetrics" default:"true" doc:"Whether pushed metrics stay."`
+	RetainMetrics   bool   `yaml:"retainMetrics" default:"true" doc:"Whether pushed metrics stay in the Pushgateway."`
 	ExportResultsTo string `yaml:"exportResultsTo" doc:"Where the result goes: file:///folder/ or s3://bucket/folder/; {testRunId}, {timestamp} and {name} are replaced. The server and its keys come from AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."`
 }
 

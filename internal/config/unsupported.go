@@ -19,9 +19,8 @@ var unsupported = []struct {
 	{"metadata.namespace", "nothing runs on Kubernetes yet: the namespace is not used", nil},
 	{"spec.workers", "this process is the only worker: several do not exist yet", nil},
 	{"spec.targets.budgetServiceUrl", "budgets are set through userOrgUrl: no calls of a budget service are known, and the platform's router makes none to it either", nil},
-	{"spec.metrics", "nothing is exported while the run lasts: the result file has all measurements", nil},
-	{"spec.cleanup.retainMetrics", "no metrics are pushed yet, so none are removed",
-		func(s *Spec) bool { return !s.Cleanup.RetainMetrics }},
+	{"spec.metrics.prometheusUrl", "nothing asks Prometheus: the result file has all measurements", nil},
+	{"spec.metrics.capture", "all metrics are exported", nil},
 }
 
 // Unsupported returns what the file asks for and does not get yet, in the

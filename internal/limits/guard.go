@@ -170,6 +170,15 @@ func (g *Guard) Check() error {
 	return nil
 }
 
+// ErrorRate is what the limit on it looks at: that of the last seconds, or of the
+// whole run if that is higher. It is 0 before anything was answered.
+func (g *Guard) ErrorRate() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	answered, failed := g.recent.sum(g.second(time.Now()))
+	return max(float64(failed)/float64(max(1, answered)), float64(g.failed)/float64(max(1, g.answered)))
+}
+
 // Waits are the limits that made requests wait.
 func (g *Guard) Waits() []Wait {
 	g.mu.Lock()

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
@@ -204,6 +205,7 @@ type call struct {
 type response struct {
 	status    int
 	mediaType string
+	backend   string
 	header    http.Header // nil for a success that plain has read
 	body      io.ReadCloser
 }
@@ -238,7 +240,7 @@ func (k *call) do() *Error {
 		return k.broken(err, "no answer")
 	}
 	defer resp.body.Close() //nolint:errcheck // only read from
-	x.Status = resp.status
+	x.Status, x.Backend = resp.status, resp.backend
 	if x.FirstByte == 0 {
 		x.FirstByte = c.Now()
 	}
@@ -332,7 +334,7 @@ func (k *call) send(t *target, body *payload) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	return response{status: resp.StatusCode, mediaType: mediaType(resp.Header.Get("Content-Type")), header: resp.Header, body: resp.Body}, nil
+	return response{status: resp.StatusCode, mediaType: mediaType(resp.Header.Get("Content-Type")), backend: backend(resp.Header.Get(backendHeader)), header: resp.Header, body: resp.Body}, nil
 }
 
 func mediaType(contentType string) string {
@@ -602,4 +604,18 @@ func (w *watcher) report(x *Exchange) {
 	x.DNS = time.Duration(w.dns.Load())
 	x.Connect = time.Duration(w.connect.Load())
 	x.TLS = time.Duration(w.handshake.Load())
+}
+
+// backendHeader names who answered, on platforms that say it.
+const backendHeader = "X-Routing-Backend"
+
+// longestBackend bounds the name of a backend, which becomes a label.
+const longestBackend = 64
+
+// backend is the name of the one that answered, as far as it is one.
+func backend[T string | []byte](name T) string {
+	if len(name) > longestBackend || !utf8.ValidString(string(name)) {
+		return ""
+	}
+	return string(name)
 }

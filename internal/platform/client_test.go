@@ -795,12 +795,12 @@ func TestStreamAllocations(t *testing.T) {
 func TestModels(t *testing.T) {
 	for _, test := range []struct {
 		name, answer string
-		want         []string
+		want         []ModelInfo
 		status       int
 		unsupported  bool
 	}{
-		{"a list", fmt.Sprintf(jsonHead, 52, `{"object":"list","data":[{"id":"b"},{"id":"a"},{}]} `), []string{"b", "a"}, 0, false},
-		{"an empty list", fmt.Sprintf(jsonHead, 11, `{"data":[]}`), []string{}, 0, false},
+		{"a list", fmt.Sprintf(jsonHead, 70, `{"object":"list","data":[{"id":"b","max_model_len":9},{"id":"a"},{}]} `), []ModelInfo{{ID: "b", ContextLength: 9}, {ID: "a"}}, 0, false},
+		{"an empty list", fmt.Sprintf(jsonHead, 11, `{"data":[]}`), []ModelInfo{}, 0, false},
 		{"no such route", "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 19\r\n\r\n404 page not found\n", nil, 404, true},
 		{"a bad key", "HTTP/1.1 401 Unauthorized\r\nContent-Length: 23\r\n\r\n{\"error\":\"sk-the-key?\"}", nil, 401, false},
 		{"no JSON", fmt.Sprintf(jsonHead, 3, `<x>`), nil, 200, false},
@@ -815,7 +815,7 @@ func TestModels(t *testing.T) {
 			got, err := c.Models(t.Context(), secret.New("sk-the-key"))
 			if test.status == 0 {
 				if err != nil || !slices.Equal(got, test.want) || got == nil {
-					t.Errorf("%q, %v", got, err)
+					t.Errorf("%v, %v", got, err)
 				}
 				return
 			}

@@ -5,16 +5,25 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
 )
 
+// ModelInfo is a model as the platform lists it.
+type ModelInfo struct {
+	ID string `json:"id"`
+	// ContextLength is how many tokens prompt and answer may have together; 0
+	// if the platform does not say.
+	ContextLength float64 `json:"max_model_len"`
+}
+
 // Models lists the models that a key may use, in the platform's order. The
 // error is an [*Error]; it also is [errors.ErrUnsupported] if the platform has
 // no such list (404, 405 or 501), as its router has not today, which says
 // nothing about whether a model can be used.
-func (c *Client) Models(ctx context.Context, key secret.String) ([]string, error) {
+func (c *Client) Models(ctx context.Context, key secret.String) ([]ModelInfo, error) {
 	const op = "GET /v1/models"
 	if !headerSafe(key.Reveal()) {
 		return nil, &Error{Op: op, Kind: record.Validation, Message: "the key holds a line break or another character that no header may carry"}
@@ -42,18 +51,10 @@ func (c *Client) Models(ctx context.Context, key secret.String) ([]string, error
 		return nil, e
 	}
 	var list struct {
-		Data []struct {
-			ID string `json:"id"`
-		} `json:"data"`
+		Data []ModelInfo `json:"data"`
 	}
 	if err := json.Unmarshal(k.whole, &list); err != nil {
 		return nil, k.invalid("the list of models is not the JSON expected here: ", k.whole)
 	}
-	ids := make([]string, 0, len(list.Data))
-	for _, m := range list.Data {
-		if m.ID != "" {
-			ids = append(ids, m.ID)
-		}
-	}
-	return ids, nil
+	return slices.DeleteFunc(list.Data, func(m ModelInfo) bool { return m.ID == "" }), nil
 }

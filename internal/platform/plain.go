@@ -267,7 +267,7 @@ func (l *link) head(method string) (response, error) {
 		}
 		l.closes = r.Close || r.StatusCode == http.StatusSwitchingProtocols
 		l.body, l.length = r.Body, -1
-		return response{status: r.StatusCode, mediaType: mediaType(r.Header.Get("Content-Type")), header: r.Header}, nil
+		return response{status: r.StatusCode, mediaType: mediaType(r.Header.Get("Content-Type")), backend: backend(r.Header.Get(backendHeader)), header: r.Header}, nil
 	}
 }
 
@@ -312,6 +312,8 @@ func ordinary(head []byte) (r response, length int64, ok bool) {
 				return r, 0, false
 			}
 			media = value
+		case isName(name, backendHeader) && r.backend == "":
+			r.backend = backend(value)
 		}
 	}
 	if length == -2 {

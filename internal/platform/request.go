@@ -107,7 +107,8 @@ type Exchange struct {
 	UsageKnown  bool
 	CachedKnown bool // the usage spoke of cached tokens; without that, none may have been cached or nobody says
 
-	Status       int // HTTP status; 0 if none arrived
+	Status       int    // HTTP status; 0 if none arrived
+	Backend      string // the platform's X-Routing-Backend, which names who answered; empty if it does not say
 	FinishReason string
 	Answer       []byte // the text of the answer, for the next turn; reused by the next Do
 	Whole        []byte // the JSON of an answer in one piece to a request with a Body; reused likewise

@@ -96,6 +96,7 @@ type Record struct {
 	// What was asked.
 	Endpoint string // chat, completions, embeddings, …
 	Model    string
+	Backend  string // who answered, where the platform says so
 	Strategy string // historical, mathematical, …
 	TestType string // random_short, long, cached, or empty
 	Stream   bool

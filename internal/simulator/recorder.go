@@ -58,7 +58,7 @@ func (r *Recorder) fill(rec *record.Record, c *Call, err error) {
 		Phase: c.Phase, Session: c.Session, Turn: c.Turn, Attempt: max(1, c.Attempt),
 		Measured: c.Measured, Final: c.final(err),
 
-		Endpoint: string(req.Endpoint), Model: req.Model, Strategy: c.Strategy, TestType: c.TestType, Stream: req.Stream,
+		Endpoint: string(req.Endpoint), Model: req.Model, Backend: ex.Backend, Strategy: c.Strategy, TestType: c.TestType, Stream: req.Stream,
 
 		Scheduled: c.Scheduled, Sent: ex.Sent, FirstByte: ex.FirstByte,
 		FirstToken: ex.FirstToken, LastToken: ex.LastToken, Done: ex.Done,

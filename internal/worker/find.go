@@ -17,6 +17,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
@@ -79,9 +80,12 @@ func (w *Worker) search(ctx context.Context, users []simulator.Identity, b *expo
 		}
 	}
 	b.Run.Duration = time.Since(s.epoch)
+	w.mu.Lock()
+	w.took = b.Run.Duration
+	w.mu.Unlock()
 	w.describeLimits(b, len(users))
 	w.describeSteps(b.Search)
-	if stopped := limitStop(err); stopped.Reason != "" {
+	if stopped := w.limitStop(err); stopped.Reason != "" {
 		b.Stop = stopped
 		return nil
 	}
@@ -112,6 +116,14 @@ func (w *Worker) newSearcher(users []simulator.Identity, b *export.Bundle) (*sea
 	return s, nil
 }
 
+// sinkOfSteps is where the records of steps go.
+func (s *searcher) sinkOfSteps() record.Sink {
+	if s.outside == nil {
+		return s.collector
+	}
+	return record.Tee{s.collector, s.outside.sink(false)}
+}
+
 // step makes a load, waits until all of it is answered, and judges it.
 func (s *searcher) step(ctx context.Context, load float64, purpose capacity.Purpose) (capacity.Step, error) {
 	s.steps++
@@ -125,7 +137,7 @@ func (s *searcher) step(ctx context.Context, load float64, purpose capacity.Purp
 		{Name: name, Duration: s.Step, Target: target, Rate: load, Measure: true},
 	}
 	var fleet *simulator.Fleet
-	asker, breaker := s.stack(s.client, s.collector, func(why error) { fleet.Stop(why) }, nil)
+	asker, breaker := s.stack(s.client, s.sinkOfSteps(), func(why error) { fleet.Stop(why) }, nil)
 	o := s.fleetOptions(s.users, s.job.phases, asker, s.epoch)
 	// Steps must not repeat each other: neither their ids nor their questions,
 	// which the platform may have cached.

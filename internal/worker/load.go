@@ -86,7 +86,7 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	if breaker != nil { // under open load there is none
 		w.describeBreaker(breaker)
 	}
-	switch stopped := limitStop(err); {
+	switch stopped := w.limitStop(err); {
 	case stopped.Reason != "":
 		b.Stop = stopped
 	case err != nil:
@@ -108,14 +108,14 @@ func (w *Worker) fleetOptions(users []simulator.Identity, pattern loadpattern.Pa
 	o := simulator.Options{
 		RunID: w.RunID, Seed: w.job.seed, Users: users, Script: w.job.script, Scripts: w.job.scripts(),
 		Pattern: pattern, Replace: w.job.replace, Asker: asker, Epoch: epoch, Alarm: w.alarm,
-		Watch: simulator.Watch{Tick: func(t simulator.Tick) {
+		Watch: w.outside.watch(func(t simulator.Tick) {
 			w.collector.Observe(t.Offset, t.Active, t.Phase)
 			w.observe(t)
 			w.mu.Lock()
 			w.tick = t
 			w.mu.Unlock()
 			w.pulse.Beat()
-		}},
+		}),
 	}
 	if w.job.open != nil {
 		o.Open = w.job.streams(users, w.Worker, w.Workers)
@@ -131,11 +131,14 @@ func (w *Worker) describeBreaker(breaker *simulator.Breaker) {
 }
 
 // limitStop is the stop of a run that err ended, if a limit did.
-func limitStop(err error) export.Stop {
+func (w *Worker) limitStop(err error) export.Stop {
 	var exceeded *limits.Exceeded
 	if !errors.As(err, &exceeded) {
 		return export.Stop{}
 	}
+	w.mu.Lock()
+	w.breached = exceeded.Limit
+	w.mu.Unlock()
 	return export.Stop{Reason: "limit", Detail: exceeded.Error()}
 }
 
@@ -217,6 +220,9 @@ func (w *Worker) describeChaos(b *export.Bundle, harm *chaos.Injector) {
 // describeLoad says in the document how the load went.
 func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 	b.Run.Duration = time.Since(b.Run.Started)
+	w.mu.Lock()
+	w.took = b.Run.Duration
+	w.mu.Unlock()
 	w.describePhases(b, fleet)
 	if sum := export.SumArrivals(b.Phases); sum != nil && sum.Dropped > 0 {
 		w.warn("%d of %d arrivals could not start, since limits of our own left no room for them: the load was less than asked for, and the latency of what was dropped is in no number", sum.Dropped, sum.Intended)

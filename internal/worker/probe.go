@@ -38,6 +38,9 @@ func (w *Worker) sums(before bool) record.Sink {
 	if w.spending != nil {
 		sums = append(sums, w.spending.sink(before))
 	}
+	if w.outside != nil {
+		sums = append(sums, w.outside.sink(before))
+	}
 	return sums
 }
 
@@ -61,7 +64,7 @@ func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error
 	if harm != nil {
 		asker, sink = &simulator.Harm{Asker: asker, Injector: harm}, append(sink, w.recovery)
 	}
-	recorder := &simulator.Recorder{Asker: asker, Sink: sink, Prices: w.job.prices, Now: client.Now}
+	recorder := &simulator.Recorder{Asker: w.outside.around(asker), Sink: sink, Prices: w.job.prices, Now: client.Now}
 	return &limits.Gate{Asker: recorder, Guard: w.guard, Prices: w.job.prices, Stop: stop, Nobody: stop == nil}
 }
 

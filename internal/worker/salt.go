@@ -229,6 +229,7 @@ func (c *saltCheck) judge(list bool) export.Isolation {
 			TokensKnown: r.TokensKnown, BaselineTokens: r.Baseline, Cold: r.Cold, Warm: r.Warm, Cross: r.Cross, PLeak: r.PLeak, PClean: r.PClean,
 		},
 	}
+	c.w.outside.salts(done, r.Leaks, c.w.job.script.Salt)
 	for _, p := range pairs {
 		out.Salts.Pairs = append(out.Salts.Pairs, export.SaltPair{
 			Cold: saltProbe(p.Cold), Warm: saltProbe(p.Warm), Cross: saltProbe(p.Cross), Control: saltProbe(p.Control),

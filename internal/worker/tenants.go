@@ -70,6 +70,10 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 	b.Bootstrap = &export.Bootstrap{
 		Orgs: len(made.Orgs), Users: made.Users, Keys: made.Keys, Retries: int(made.Retries), Duration: made.Duration, Notes: made.Notes,
 	}
+	w.mu.Lock()
+	w.created = len(made.Orgs)
+	w.mu.Unlock()
+	w.outside.bootstrapped(made.Duration)
 	for _, o := range made.Orgs {
 		for i, u := range o.Users {
 			if w.keys.made(o, u) {
@@ -154,16 +158,17 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 	}
 	script := &w.job.script
 	first, _ := w.whoAsks(users, 0)
+	w.outside.learn(len(users), func() ([]platform.ModelInfo, error) { return w.models(ctx, first.Keys[0]) })
 	if len(script.Models) == 0 {
 		models, err := w.models(ctx, first.Keys[0])
 		if err != nil {
 			return fmt.Errorf("the scenario names no model, and the target lists none: name one under userBehavior.modelPreferences (%w)", err)
 		}
-		script.Models = []simulator.Model{{Name: models[0], Weight: 1}}
+		script.Models = []simulator.Model{{Name: models[0].ID, Weight: 1}}
 		if err := w.job.affordable(); err != nil {
 			return err
 		}
-		w.Log.Info("model chosen", zap.String("model", models[0]), zap.Strings("listed", models))
+		w.Log.Info("model chosen", zap.String("model", models[0].ID), zap.Int("listed", len(models)))
 	}
 	calls := w.job.calls()
 	if err := w.checkStreaming(ctx, first, calls[0].EndpointModel); err != nil {
@@ -239,7 +244,7 @@ func (w *Worker) withoutStreaming(why string) {
 }
 
 // models asks the target which models it has.
-func (w *Worker) models(ctx context.Context, key secret.String) ([]string, error) {
+func (w *Worker) models(ctx context.Context, key secret.String) ([]platform.ModelInfo, error) {
 	client, err := platform.NewClient(w.job.router, time.Now())
 	if err != nil {
 		return nil, err

@@ -76,6 +76,9 @@ type Options struct {
 	TraceRatio float64
 	// Traces, unless it is nil, gets the sampled requests; Run closes it.
 	Traces *tracing.Exporter
+	// Metrics says that somebody will ask for the metrics, though the scenario
+	// pushes them nowhere.
+	Metrics bool
 	// Sinks receive every record, beside the worker's own statistics.
 	Sinks []record.Sink
 }
@@ -98,6 +101,7 @@ type Worker struct {
 	work      work
 	userLoads []userLoad           // of the fleet's goroutine, until it has ended
 	observed  *health.Observations // of this process; nil before the end of the load
+	outside   *outside             // nil if nobody looks
 
 	mu       sync.Mutex // guards what follows
 	stage    string
@@ -108,6 +112,9 @@ type Worker struct {
 	warnings []string
 	said     map[string]bool
 	findings []export.Finding
+	created  int           // organizations
+	took     time.Duration // of the load, when it is over
+	breached string        // the limit that ended the run
 }
 
 // New prepares a run, for which it may have to fetch documents. It makes no call
@@ -134,6 +141,9 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 			return nil, err
 		}
 	}
+	if w.outside, err = w.lookFromOutside(); err != nil {
+		return nil, err
+	}
 	return w, nil
 }
 
@@ -150,9 +160,12 @@ func LedgerPath(folder string, worker int) string {
 func (w *Worker) Run(ctx context.Context) (*export.Bundle, error) {
 	defer runtime.KeepAlive(make([]byte, ballast))
 	b := w.newBundle()
+	w.outside.begin(w)
 	err := w.load(ctx, b)
 	w.close()
 	w.closeTraces()
+	w.setStage(finished)
+	w.outside.end(w)
 	w.conclude(b)
 	return b, err
 }
@@ -235,7 +248,7 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 // beforeLoad notes a limit that ended the run before the load, and returns
 // any other error.
 func (w *Worker) beforeLoad(err error, b *export.Bundle) error {
-	stopped := limitStop(err)
+	stopped := w.limitStop(err)
 	if stopped.Reason == "" {
 		return err
 	}
@@ -295,7 +308,6 @@ func (w *Worker) conclude(b *export.Bundle) {
 	if b.Search != nil {
 		judgeSearch(b.Search, &b.Verdict)
 	}
-	w.setStage("finished")
 }
 
 func (w *Worker) warn(format string, args ...any) {

@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"internal/secret", "internal/record", "internal/human", "internal/alarm", "internal/crash", "internal/jsonstring"},
 	{"internal/platform", "internal/plan", "internal/loadpattern", "internal/questions", "internal/documents", "internal/blob", "internal/blob/blobtest", "internal/ledger", "internal/config", "internal/chaos", "internal/server", "internal/tracing", "internal/platformsim/llm"},
 	{"internal/stats", "internal/bootstrap", "internal/cleanup", "internal/simulator", "internal/interaction", "internal/platformsim"},
-	{"internal/health", "internal/limits", "internal/verdict", "internal/isolation", "internal/capacity"},
+	{"internal/health", "internal/limits", "internal/verdict", "internal/isolation", "internal/capacity", "internal/metrics"},
 	{"internal/export"},
 	{"internal/report", "internal/report/reporttest", "internal/live"},
 	{"internal/worker"},
