@@ -28,7 +28,7 @@ const (
 	pushTime = 10 * time.Second
 	// lastTime bounds the attempts at the last push. A target that never took
 	// anything gets one.
-	lastTime = 15 * time.Second
+	lastTime = 5 * time.Second
 )
 
 // Exporter pushes metrics to a target while a run lasts. It runs beside the

@@ -117,6 +117,7 @@ type described struct {
 	Family
 	desc  *prometheus.Desc
 	fixed []*dto.LabelPair
+	order []int // of the labels by name: an index into fixed, or after them into Labels
 }
 
 func describe(fixed prometheus.Labels) map[string]*described {
@@ -126,9 +127,21 @@ func describe(fixed prometheus.Labels) map[string]*described {
 	}
 	all := make(map[string]*described, len(families))
 	for _, f := range families {
-		all[f.Name] = &described{f, prometheus.NewDesc(Prefix+f.Name, f.Help, f.Labels, fixed), pairs}
+		d := &described{Family: f, desc: prometheus.NewDesc(Prefix+f.Name, f.Help, f.Labels, fixed), fixed: pairs}
+		for i := range len(pairs) + len(f.Labels) {
+			d.order = append(d.order, i)
+		}
+		slices.SortFunc(d.order, func(i, j int) int { return strings.Compare(d.name(i), d.name(j)) })
+		all[f.Name] = d
 	}
 	return all
+}
+
+func (d *described) name(i int) string {
+	if i < len(d.fixed) {
+		return *d.fixed[i].Name
+	}
+	return d.Labels[i-len(d.fixed)]
 }
 
 // sample is one series at a moment.
@@ -152,12 +165,18 @@ type emitter struct {
 
 func (e emitter) send(name string, data *dto.Metric, values []string) {
 	f := e.families[name]
-	data.Label = make([]*dto.LabelPair, 0, len(f.fixed)+len(values))
-	data.Label = append(data.Label, f.fixed...)
+	own := make([]dto.LabelPair, len(values))
 	for i := range values {
-		data.Label = append(data.Label, &dto.LabelPair{Name: &f.Labels[i], Value: &values[i]})
+		own[i].Name, own[i].Value = &f.Labels[i], &values[i]
 	}
-	slices.SortFunc(data.Label, func(a, b *dto.LabelPair) int { return strings.Compare(*a.Name, *b.Name) })
+	data.Label = make([]*dto.LabelPair, len(f.order))
+	for to, from := range f.order {
+		if from < len(f.fixed) {
+			data.Label[to] = f.fixed[from]
+		} else {
+			data.Label[to] = &own[from-len(f.fixed)]
+		}
+	}
 	e.to <- sample{f.desc, data}
 }
 

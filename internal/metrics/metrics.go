@@ -243,7 +243,17 @@ func (m *Metrics) route(r *record.Record) (*person, *route) {
 	o := p.owner
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	to.requests, to.spent = m.requestsOf(o, r.Model, r.TestType), m.spentOf(o, r.Model)
+	requested, spent := o.knows(r.Model, r.TestType)
+	if requested || m.room.take(requestSeries) {
+		to.requests = o.requestsOf(r.Model, r.TestType)
+	} else {
+		to.requests = o.requestsOf(Other, Other)
+	}
+	if spent || m.room.take(tokenSeries) {
+		to.spent = o.spentOf(r.Model)
+	} else {
+		to.spent = o.spentOf(Other)
+	}
 	p.routes = append(p.routes, to)
 	return p, to
 }
@@ -264,41 +274,6 @@ func (m *Metrics) owner(r *record.Record) *owner {
 		m.owners[key] = &owner{org: key[0], user: key[1]}
 	}
 	return m.owners[key]
-}
-
-// requestsOf and spentOf return an owner's counters; it is locked.
-func (m *Metrics) requestsOf(o *owner, model, testType string) *requests {
-	for range 2 {
-		for _, r := range o.requests {
-			if r.model == model && r.testType == testType {
-				return r
-			}
-		}
-		if m.room.take(requestSeries) {
-			break
-		}
-		model, testType = Other, Other
-	}
-	r := &requests{model: model, testType: testType}
-	o.requests = append(o.requests, r)
-	return r
-}
-
-func (m *Metrics) spentOf(o *owner, model string) *spent {
-	for range 2 {
-		for _, s := range o.spent {
-			if s.model == model {
-				return s
-			}
-		}
-		if m.room.take(tokenSeries) {
-			break
-		}
-		model = Other
-	}
-	s := &spent{model: model}
-	o.spent = append(o.spent, s)
-	return s
 }
 
 // backend returns what an organization sees of a model on a backend; m.mu is

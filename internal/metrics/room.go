@@ -16,8 +16,9 @@ const (
 	// ownerSeries are those that every owner has: latency, cost, cache, and
 	// requests and tokens of what finds no room.
 	ownerSeries = 6 + 1 + 3 + 4 + 3
-	// requestSeries and tokenSeries are for a model more.
-	requestSeries = 4
+	// requestSeries and tokenSeries are for a model more. Outcomes other than
+	// success take theirs when they come.
+	requestSeries = 1
 	tokenSeries   = 3
 	// backendSeries are those of one backend in the eyes of an organization.
 	backendSeries = 200

@@ -90,7 +90,7 @@ func (m *Metrics) addUser(p *person, to *route, r *record.Record) {
 	if r.Injected() {
 		return
 	}
-	to.requests.outcomes[r.Outcome%record.Outcomes]++
+	m.count(o, to.requests, r.Outcome)
 	switch {
 	case r.Outcome == record.Refused, r.Outcome == record.Failed:
 		p.errors++
@@ -106,6 +106,50 @@ func (m *Metrics) addUser(p *person, to *route, r *record.Record) {
 			o.misses++
 		}
 	}
+}
+
+// count counts a request; o is locked. A success has its series from the
+// beginning, any other outcome takes one when it comes.
+func (m *Metrics) count(o *owner, of *requests, outcome record.Outcome) {
+	if of.outcomes[outcome] == 0 && outcome != record.Success && of.model != Other && !m.room.take(1) {
+		of = o.requestsOf(Other, Other)
+	}
+	of.outcomes[outcome]++
+}
+
+// requestsOf returns an owner's counter; it is locked.
+func (o *owner) requestsOf(model, testType string) *requests {
+	for _, r := range o.requests {
+		if r.model == model && r.testType == testType {
+			return r
+		}
+	}
+	r := &requests{model: model, testType: testType}
+	o.requests = append(o.requests, r)
+	return r
+}
+
+// spentOf returns an owner's counter; it is locked.
+func (o *owner) spentOf(model string) *spent {
+	for _, s := range o.spent {
+		if s.model == model {
+			return s
+		}
+	}
+	s := &spent{model: model}
+	o.spent = append(o.spent, s)
+	return s
+}
+
+// knows reports whether there are counters already.
+func (o *owner) knows(model, testType string) (requested, spent bool) {
+	for _, r := range o.requests {
+		requested = requested || r.model == model && r.testType == testType
+	}
+	for _, s := range o.spent {
+		spent = spent || s.model == model
+	}
+	return requested, spent
 }
 
 // fail counts an error; o is locked.

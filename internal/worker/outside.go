@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -105,9 +106,15 @@ func (o *outside) end(w *Worker) {
 		return
 	}
 	o.server.Stop()
-	for _, x := range o.exporters {
-		if problem := x.Stop(context.Background()); problem != "" {
-			w.warn("%s", problem)
+	problems := make([]string, len(o.exporters))
+	var last sync.WaitGroup
+	for i, x := range o.exporters {
+		last.Go(func() { problems[i] = x.Stop(context.Background()) })
+	}
+	last.Wait()
+	for _, p := range problems {
+		if p != "" {
+			w.warn("%s", p)
 		}
 	}
 	w.Log.Info("metrics handed over", zap.Int("targets", len(o.exporters)))

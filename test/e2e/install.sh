@@ -14,6 +14,8 @@ ln -sf "versitygw-$version" "$bin/versitygw"
 missing=()
 have() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 have chromium chromium
+have prometheus prometheus
+have prometheus-pushgateway prometheus-pushgateway
 if ((${#missing[@]} == 0)); then exit 0; fi
 if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
   echo "make e2e needs ${missing[*]}; install them, or run it as root on Debian" >&2

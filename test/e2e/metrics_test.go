@@ -1,0 +1,376 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	otlp "go.opentelemetry.io/proto/otlp/metrics/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/metrics"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
+)
+
+// daemon starts another program, which does not outlive the test.
+func daemon(t *testing.T, program string, args ...string) *process {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatalf("%v: test/e2e/install.sh installs it", err)
+	}
+	p := &process{t: t, args: args, cmd: exec.Command(path, args...), ended: make(chan struct{})} // #nosec G204 -- ours
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
+	p.start()
+	return p
+}
+
+// free is an address on which nothing listens.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing is waited for
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // nothing was sent
+	return l.Addr().String()
+}
+
+// monitoring is Debian's Prometheus and Pushgateway.
+type monitoring struct {
+	t                        *testing.T
+	prometheus, gateway      *process
+	prometheusURL, gatewayAt string
+	scraped                  string // where Prometheus looks for a run
+}
+
+// startMonitoring starts both. Prometheus scrapes the Pushgateway, and a run
+// under the job "scraped".
+func startMonitoring(t *testing.T) *monitoring {
+	t.Helper()
+	m := &monitoring{t: t, scraped: free(t)}
+	at, gateway, dir := free(t), free(t), t.TempDir()
+	m.prometheusURL, m.gatewayAt = "http://"+at, "http://"+gateway
+	settings := filepath.Join(dir, "prometheus.yaml")
+	text := fmt.Sprintf(`
+global: {scrape_interval: 1s}
+scrape_configs:
+  - {job_name: pushed, honor_labels: true, static_configs: [{targets: [%q]}]}
+  - {job_name: scraped, static_configs: [{targets: [%q]}]}
+`, gateway, m.scraped)
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.gateway = daemon(t, "prometheus-pushgateway", "--web.listen-address="+gateway)
+	m.prometheus = daemon(t, "prometheus", "--config.file="+settings, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+at,
+		"--enable-feature=native-histograms", "--web.enable-remote-write-receiver")
+	for _, ready := range []string{m.prometheusURL, m.gatewayAt} {
+		until(t, ready+" is ready", func() bool { return m.get(ready+"/-/ready", nil) == nil })
+	}
+	return m
+}
+
+func (m *monitoring) get(address string, into any) error {
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read from
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	if err == nil && into != nil {
+		err = json.Unmarshal(body, into)
+	}
+	return err
+}
+
+// one is the value of a query that has one, and whether it has.
+func (m *monitoring) one(q string) (float64, bool) {
+	m.t.Helper()
+	return m.at(q, float64(time.Now().UnixMilli())/1000)
+}
+
+// at is one at a moment, in seconds.
+func (m *monitoring) at(q string, moment float64) (float64, bool) {
+	m.t.Helper()
+	var answer struct {
+		Data struct{ Result []struct{ Value [2]any } }
+	}
+	if err := m.get(fmt.Sprintf("%s/api/v1/query?query=%s&time=%.3f", m.prometheusURL, url.QueryEscape(q), moment), &answer); err != nil {
+		m.t.Fatalf("%s: %v", q, err)
+	}
+	if len(answer.Data.Result) == 0 {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(answer.Data.Result[0].Value[1].(string), 64)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return v, true
+}
+
+// presence is a query that has a value if there is anything of a family.
+func presence(f metrics.Family, labels string) string {
+	name := metrics.Prefix + f.Name
+	switch f.Kind {
+	case metrics.Histogram:
+		return "count(" + name + "_bucket" + labels + ")"
+	case metrics.Native:
+		return "sum(histogram_count(" + name + labels + ")) >= 0"
+	}
+	return "count(" + name + labels + ")"
+}
+
+// receiver is an OpenTelemetry collector, as far as metrics come in over HTTP.
+type receiver struct {
+	*httptest.Server
+	mu     sync.Mutex
+	latest map[string]*otlp.Metric
+}
+
+func startReceiver(t *testing.T) *receiver {
+	r := &receiver{latest: map[string]*otlp.Metric{}}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		var in collector.ExportMetricsServiceRequest
+		unzipped, err := gzip.NewReader(req.Body)
+		if err == nil {
+			var body []byte
+			if body, err = io.ReadAll(unzipped); err == nil { // #nosec G110 -- ours
+				err = proto.Unmarshal(body, &in)
+			}
+		}
+		if err != nil || req.URL.Path != "/v1/metrics" {
+			http.Error(w, fmt.Sprint(err), http.StatusBadRequest)
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, resource := range in.ResourceMetrics {
+			for _, scope := range resource.ScopeMetrics {
+				for _, m := range scope.Metrics {
+					r.latest[m.Name] = m
+				}
+			}
+		}
+		w.Header().Set("Content-Type", "application/x-protobuf")
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// observed is a load of three organizations whose every metric says something:
+// there are limits and promises, and salts are checked.
+const observed = `
+  organizations: {count: 3}
+  users: {perOrg: {min: 3, max: 3}}
+  userBehavior:
+    questionsPerSession: {min: 4, max: 6}
+    thinkTimeSeconds: {min: 0.05, max: 0.3}
+    modelPreferences: [{model: sim-small, weight: 2}, {model: sim-medium}]
+    maxTokensPerRequest: 24
+    streamingRatio: 0.7
+    errorHandling: {retryAttempts: 1}
+  cacheSalt: {enabled: true, strategy: org_id, validation: {enabled: true}}
+  looping: {enabled: true}
+  slo: {ttft: {p50: 60s}, e2e: {p50: 60s}}
+  limits: {maxCostUsd: 5, maxErrorRate: 99%}
+`
+
+// TestMetrics is the bar: every name can be asked for within 30 s of the
+// start, and at the end the sums in Prometheus equal those of the result,
+// exactly, by whichever way they came.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	m, p, out, otel := startMonitoring(t), startPlatform(t, "--speed", "5"), newFolder(t), startReceiver(t)
+	spec := p.targets() + observed + fmt.Sprintf(`
+  loadPattern: {type: steady, phases: [{name: steady, duration: 14s}]}
+  metrics: {pushgatewayUrl: %q, remoteWriteUrl: %q, otlpEndpoint: %q, exportInterval: 1s, labels: {team: e2e}}
+`, m.gatewayAt, m.prometheusURL+"/api/v1/write", otel.URL)
+	began := time.Now()
+	run := launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", out.scenario(t, "metrics", spec), "--output-dir", string(out), "--listen", m.scraped)
+
+	until(t, "the load runs", func() bool { v, _ := m.one(`loadtest_worker_status{job="",phase="running"}`); return v == 1 })
+	p.faults("http-500=0.05,truncate=0.05") // so that there are errors to count
+
+	// The ways by which metrics come: they differ in the job.
+	ways := map[string]string{"scraped": `{job="scraped"}`, "pushed": `{job="loadtest"}`, "written": `{job=""}`}
+	for way, labels := range ways {
+		for _, f := range metrics.Families() {
+			switch {
+			case f.Name == "llm_backend_queue_time_milliseconds", f.Name == "llm_gpu_memory_utilization_percent":
+				continue // this platform does not say
+			case f.Kind == metrics.Native && way == "pushed":
+				continue // Debian's Pushgateway 1.5 does not know native histograms
+			}
+			until(t, f.Name+" is "+way, func() bool { _, there := m.one(presence(f, labels)); return there })
+		}
+	}
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("all names could be asked for after %v", took)
+	} else {
+		t.Logf("all names can be asked for after %v", took)
+	}
+	run.exits(0)
+	run.says("and http://" + m.scraped + "/metrics")
+
+	b := out.document(t, "metrics")
+	if len(b.Warnings) > 0 {
+		t.Errorf("warnings: %q", b.Warnings)
+	}
+	p.agrees(b)
+	sums := sumsOf(b)
+	for way, labels := range ways {
+		// What was scraped ends with the run: this is the last moment of it.
+		var end float64
+		until(t, "the end is "+way, func() (there bool) {
+			end, there = m.one(`max_over_time(timestamp(loadtest_worker_status` + labels[:len(labels)-1] + `,phase="finished"} == 1)[5m:1s])`)
+			return there
+		})
+		for q, want := range sums {
+			if strings.Contains(q, "histogram_count") && way == "pushed" {
+				continue
+			}
+			q = strings.ReplaceAll(q, "$", labels[1:len(labels)-1])
+			if got, there := m.at(q, end); !there || got != want {
+				t.Errorf("%s: %s is %v (%v), %v in the result", way, q, got, there, want)
+			}
+		}
+	}
+	otel.mu.Lock()
+	defer otel.mu.Unlock()
+	total := 0.0
+	for _, point := range otel.latest["loadtest_user_requests_total"].GetSum().GetDataPoints() {
+		total += point.GetAsDouble()
+	}
+	if total != float64(b.Headline.Requests) {
+		t.Errorf("%v requests by OTLP, %d in the result", total, b.Headline.Requests)
+	}
+	var count uint64
+	for _, point := range otel.latest["loadtest_llm_time_to_first_token_seconds"].GetExponentialHistogram().GetDataPoints() {
+		count += point.Count
+	}
+	if want := b.Summary.Overall().Latency.TTFT.Count(); count != want {
+		t.Errorf("%d times to first token by OTLP, %d in the result", count, want)
+	}
+}
+
+// sumsOf are queries whose value follows from the result; $ stands for labels.
+func sumsOf(b *export.Bundle) map[string]float64 {
+	o := b.Summary.Overall()
+	all, l := o.All, &o.Latency
+	sums := map[string]float64{
+		`sum(loadtest_user_requests_total{$})`:                                   float64(all.Requests),
+		`sum(loadtest_user_requests_total{$,status="success"})`:                  float64(all.Succeeded),
+		`sum(loadtest_user_requests_total{$,status="failed"})`:                   float64(all.Failed),
+		`sum(loadtest_run_tokens_total{$,token_type="prompt"})`:                  float64(all.PromptTokens),
+		`sum(loadtest_user_tokens_total{$,token_type="completion"})`:             float64(all.CompletionTokens),
+		`sum(loadtest_run_tokens_total{$,token_type="cached"})`:                  float64(all.CachedTokens),
+		`loadtest_run_cost_total_usd{$}`:                                         float64(all.CostMicroUSD) / 1e6,
+		`round(sum(loadtest_user_cost_usd{$}) * 1e6)`:                            float64(all.CostMicroUSD),
+		`sum(loadtest_llm_finish_reason_total{$})`:                               float64(all.Succeeded),
+		`loadtest_run_error_rate{$}`:                                             all.ErrorRate(),
+		`sum(loadtest_llm_time_to_first_token_milliseconds_count{$})`:            float64(l.TTFT.Count()),
+		`sum(histogram_count(loadtest_llm_time_to_first_token_seconds{$}))`:      float64(l.TTFT.Count()),
+		`sum(histogram_count(loadtest_llm_streaming_chunk_latency_seconds{$}))`:  float64(l.ITL.Count()),
+		`sum(loadtest_llm_generation_total_seconds_count{$})`:                    float64(l.E2E.Count()),
+		`sum(loadtest_user_latency_seconds_count{$})`:                            float64(l.E2E.Count()),
+		`loadtest_worker_send_lag_seconds_count{$}`:                              float64(l.SendLag.Count()),
+		`loadtest_worker_status{$,phase="finished"}`:                             1,
+		`loadtest_worker_orgs_created_total{$}`:                                  3,
+		`sum(loadtest_llm_backend_requests_in_flight{$})`:                        0,
+		`sum(loadtest_user_cache_salt_violations_total{$})`:                      0,
+		`count(count by (user_id) (loadtest_user_requests_total{$,team="e2e"}))`: 9,
+	}
+	for _, e := range o.Errors {
+		sums[fmt.Sprintf(`sum(loadtest_user_errors_total{$,error_type=%q,http_status="%d"})`, e.Kind, e.Status)] = float64(e.Count)
+	}
+	return sums
+}
+
+// TestMonitoringDies kills everything that looks at a run while it lasts. The
+// run does not care: nothing is lost, and a warning says who has not all of it.
+func TestMonitoringDies(t *testing.T) {
+	t.Parallel()
+	m, p, out, otel := startMonitoring(t), startPlatform(t, "--speed", "5"), newFolder(t), startReceiver(t)
+	run := out.run(t, "dies", p.targets()+fifty+fmt.Sprintf(`
+  loadPattern: {type: steady, phases: [{name: before, duration: 5s}, {name: after, duration: 7s}]}
+  metrics: {pushgatewayUrl: %q, remoteWriteUrl: %q, otlpEndpoint: %q, exportInterval: 500ms}
+`, m.gatewayAt, m.prometheusURL+"/api/v1/write", otel.URL))
+	until(t, "metrics are there", func() bool {
+		v, _ := m.one(`sum(loadtest_user_requests_total{job=""})`)
+		w, _ := m.one(`sum(loadtest_user_requests_total{job="loadtest"})`)
+		return v > 100 && w > 100
+	})
+	m.gateway.signal(syscall.SIGKILL)
+	m.prometheus.signal(syscall.SIGKILL)
+	otel.CloseClientConnections()
+	otel.Close()
+	run.exits(0)
+	b := out.document(t, "dies")
+	if b.Verdict.Status != verdict.Passed || b.Stop.Reason != "completed" || b.Headline.Requests == 0 || b.Headline.ErrorRate != 0 {
+		t.Errorf("%+v, %+v, %+v", b.Verdict, b.Stop, b.Headline)
+	}
+	p.agrees(b)
+	p.holdsNothing()
+	warnings := strings.Join(b.Warnings, "\n")
+	for _, who := range []string{"pushgateway at " + m.gatewayAt, "remote_write at " + m.prometheusURL, "otlp at " + otel.URL} {
+		if !strings.Contains(warnings, who) || !strings.Contains(warnings, "attempts failed") {
+			t.Errorf("no warning names %s: %q", who, b.Warnings)
+		}
+	}
+	t.Logf("send lag: p99 %v of %d requests", b.Headline.SendLag.P99, b.Headline.SendLag.Count)
+}
+
+// TestMetricsAreRemoved wants the Pushgateway to be as it was, if the scenario
+// says so, and a Pushgateway that never was to be worth a warning.
+func TestMetricsAreRemoved(t *testing.T) {
+	t.Parallel()
+	m, p, out := startMonitoring(t), startPlatform(t, "--instant"), newFolder(t)
+	groups := func() (g struct{ Data []any }) {
+		if err := m.get(m.gatewayAt+"/api/v1/metrics", &g); err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	push := "  metrics: {pushgatewayUrl: %q, exportInterval: 1s}\n  cleanup: {retainMetrics: %v}\n"
+	out.run(t, "removed", p.targets()+small+fmt.Sprintf(push, m.gatewayAt, false)).exits(0)
+	if g := groups(); len(g.Data) != 0 {
+		t.Errorf("left: %v", g)
+	}
+	out.run(t, "kept", p.targets()+small+fmt.Sprintf(push, m.gatewayAt, true)).exits(0)
+	if g := groups(); len(g.Data) != 1 {
+		t.Errorf("kept: %v", g)
+	}
+	m.gateway.signal(syscall.SIGKILL)
+	<-m.gateway.ended
+	run := out.run(t, "dead", p.targets()+small+fmt.Sprintf(push, m.gatewayAt, true))
+	run.exits(0)
+	run.says("no metrics reached pushgateway at "+m.gatewayAt, "connection refused")
+}
