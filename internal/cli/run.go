@@ -16,9 +16,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/term"
@@ -29,8 +31,10 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/metrics"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/processes"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/server"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/tracing"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
 )
@@ -54,6 +58,10 @@ func runCommand(version string) *cobra.Command {
 every answer, and removes the tenants again. A scenario without targets runs
 against an embedded, simulated platform.
 
+With --workers N, or spec.workers.replicas in the scenario, N processes share
+the organizations, the users and the limits, begin at one moment, and leave one
+result. An organization is run by one of them.
+
 It leaves a folder with result.json, report.html and run.log, and prints the
 verdict. Ctrl-C ends the run in order: what was measured is kept, the tenants
 are removed. A second Ctrl-C ends it at once; then loadtest cleanup --run ID
@@ -76,21 +84,24 @@ whoever has the token in ` + server.TokenEnv + `.`,
 		},
 	}
 	cmd.Flags().StringVar(&r.output, "output-dir", defaultOutput, "folder in which the run gets a folder of its own")
+	cmd.Flags().IntVar(&r.processes, "workers", 0, "let `N` processes make the load (default spec.workers.replicas, or else 1)")
 	r.showFlags(cmd)
 	return cmd
 }
 
 // localRun is one `loadtest run`.
 type localRun struct {
-	version  string
-	output   string
-	step     time.Duration // of a search; 0: a run
-	listen   string        // an address; empty for none
-	profiles bool
-	scraped  *metrics.Page
-	in       io.Reader
-	out, err io.Writer
+	version   string
+	output    string
+	processes int           // 0: as the scenario says
+	step      time.Duration // of a search; 0: a run
+	listen    string        // an address; empty for none
+	profiles  bool
+	scraped   *metrics.Page // nil without listen, and with several workers
+	in        io.Reader
+	out, err  io.Writer
 
+	text   []byte // of the scenario
 	id     string
 	folder string
 	began  time.Time
@@ -102,7 +113,11 @@ type localRun struct {
 }
 
 func (r *localRun) run(ctx context.Context, path string) error {
-	scenario, sum, err := loadScenario(path, r.in)
+	var err error
+	if r.text, err = readScenario(r.in, path); err != nil {
+		return err
+	}
+	scenario, sum, err := parseScenario(path, r.text)
 	if err != nil {
 		return err
 	}
@@ -131,24 +146,42 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		}
 		defer stop()
 	}
-	ratio, warning := traceRatio(os.Getenv)
-	if warning != "" {
-		r.say("warning: %s\n", warning)
-	}
-	traces, err := r.traces(scenario, ratio)
+	workers, err := r.workers(scenario)
 	if err != nil {
 		r.forget()
 		return usageError{err}
 	}
+	ratio, warning := traceRatio(os.Getenv)
+	if warning != "" {
+		r.say("warning: %s\n", warning)
+	}
+	var traces *tracing.Exporter
+	if workers == 1 { // else each sends its own
+		if traces, err = r.traces(scenario, ratio); err != nil {
+			r.forget()
+			return usageError{err}
+		}
+	}
 	w, err := worker.New(ctx, worker.Options{
-		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Cache: cacheFolder(), Workers: 1,
+		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Cache: cacheFolder(), Workers: workers,
 		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log, Metrics: r.listen != "", TraceRatio: ratio, Traces: traces,
 	})
+	var crew atomic.Pointer[processes.Crew] // nil: the load is made here
+	snapshot := func() live.Snapshot {
+		if c := crew.Load(); c != nil {
+			return c.Snapshot()
+		}
+		return w.Snapshot()
+	}
 	if err == nil {
 		err = r.openBucket(ctx, scenario)
 	}
 	if err == nil {
-		err = r.serve(ctx, w)
+		var metered prometheus.Gatherer
+		if workers == 1 {
+			metered = w.Gatherer()
+		}
+		err = r.serve(ctx, func() server.Status { return w.StatusOf(snapshot()) }, w.Pulse(), metered)
 	}
 	if err != nil {
 		if traces != nil {
@@ -164,7 +197,16 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		defer r.linger(ctx)
 	}
 	r.say("run %s, seed %d\n", r.id, *scenario.Spec.Seed)
-	bundle, runErr := r.watch(ctx, scenario, w)
+	carryOut := w.Run
+	if workers > 1 {
+		started, err := r.startWorkers(path, scenario, workers, embedded)
+		if err != nil {
+			return err
+		}
+		crew.Store(started)
+		carryOut = func(ctx context.Context) (*export.Bundle, error) { return r.runWorkers(ctx, scenario, w, started) }
+	}
+	bundle, runErr := r.watch(ctx, scenario, snapshot, carryOut)
 	kept, end := r.keep(context.WithoutCancel(ctx), path, scenario, bundle), outcome(bundle, runErr, r.cleanupCommand(path))
 	var verdict verdictError
 	switch {
@@ -180,6 +222,9 @@ func (r *localRun) run(ctx context.Context, path string) error {
 // if somebody scraped them regularly.
 func (r *localRun) linger(ctx context.Context) {
 	defer r.server.Close() //nolint:errcheck // whoever still looked has seen it
+	if r.scraped == nil {
+		return
+	}
 	if p := r.scraped.Patience(); p > 0 && ctx.Err() == nil {
 		r.say("waiting for the last scrape of %s/metrics, for %v at most; Ctrl-C ends it\n", r.server.URL(), p.Round(time.Second))
 		if !r.scraped.Linger(ctx) {
@@ -194,13 +239,17 @@ func (r *localRun) say(format string, args ...any) { _, _ = fmt.Fprintf(r.screen
 
 // loadScenario reads the file, or standard input if it is called "-".
 func loadScenario(path string, stdin io.Reader) (*config.Scenario, string, error) {
-	name := path
-	if path == "-" {
-		name = "standard input"
-	}
 	data, err := readScenario(stdin, path)
 	if err != nil {
 		return nil, "", err
+	}
+	return parseScenario(path, data)
+}
+
+func parseScenario(path string, data []byte) (*config.Scenario, string, error) {
+	name := path
+	if path == "-" {
+		name = "standard input"
 	}
 	s, err := config.Parse(name, data, os.LookupEnv)
 	if err != nil {
@@ -311,7 +360,9 @@ func (r *localRun) models(s *config.Scenario) []platformsim.Model {
 }
 
 // watch carries the run out under the live view.
-func (r *localRun) watch(ctx context.Context, s *config.Scenario, w *worker.Worker) (*export.Bundle, error) {
+func (r *localRun) watch(ctx context.Context, s *config.Scenario, snapshot func() live.Snapshot,
+	carryOut func(context.Context) (*export.Bundle, error),
+) (*export.Bundle, error) {
 	// A signal cancels ctx without saying why; the run wants to know.
 	signalled := ctx
 	ctx, interrupt := context.WithCancelCause(context.WithoutCancel(signalled))
@@ -327,7 +378,7 @@ func (r *localRun) watch(ctx context.Context, s *config.Scenario, w *worker.Work
 	pressed := 0
 	view.Go(func() {
 		err := live.Run(viewing, live.Options{
-			Snapshot: w.Snapshot,
+			Snapshot: snapshot,
 			Interrupt: func() { // in raw mode Ctrl-C is a key and no signal
 				if pressed++; pressed > 1 {
 					stopView()
@@ -345,7 +396,7 @@ func (r *localRun) watch(ctx context.Context, s *config.Scenario, w *worker.Work
 			os.Exit(exitInterrupted)
 		}
 	})
-	return w.Run(ctx)
+	return carryOut(ctx)
 }
 
 // keep writes the result and the report and prints the summary. A disk that

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/metrics"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/server"
-	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
 )
 
 // showFlags are those of the server.
@@ -20,8 +20,9 @@ func (r *localRun) showFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&r.profiles, "pprof", false, "serve profiles there too, under /debug/pprof/")
 }
 
-// serve starts the server about the run, if one is wanted.
-func (r *localRun) serve(ctx context.Context, w *worker.Worker) error {
+// serve starts the server about the run, if one is wanted. metered is what is
+// scraped there; nil if that is in other processes, which push their metrics.
+func (r *localRun) serve(ctx context.Context, status func() server.Status, pulse *server.Pulse, metered prometheus.Gatherer) error {
 	if r.listen == "" {
 		if r.profiles {
 			return errors.New("--pprof needs --listen, which says where")
@@ -29,16 +30,20 @@ func (r *localRun) serve(ctx context.Context, w *worker.Worker) error {
 		return nil
 	}
 	pages := server.New(server.Options{
-		Status: w.Status, Pulse: w.Pulse(),
+		Status: status, Pulse: pulse,
 		Profiles: r.profiles, Token: secret.New(os.Getenv(server.TokenEnv)),
 	})
-	r.scraped = metrics.NewPage(w.Gatherer())
-	pages.Handle("GET /metrics", r.scraped)
+	also := ""
+	if metered != nil {
+		r.scraped = metrics.NewPage(metered)
+		pages.Handle("GET /metrics", r.scraped)
+		also = " and /metrics"
+	}
 	var err error
 	r.server, err = server.Start(ctx, r.listen, pages)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	r.say("the run shows itself at %s/status and %[1]s/metrics\n", r.server.URL())
+	r.say("the run shows itself at %s/status%s\n", r.server.URL(), also)
 	return nil
 }

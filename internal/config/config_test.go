@@ -653,13 +653,14 @@ spec:
   cleanup: {exportResultsTo: "s3://bucket/{testRunId}", retainMetrics: true}
   advanced: {chaos: {enabled: true, slowReads: 1%}}
   limits: {maxRequests: 5, maxRequestsPerUser: 1, maxRequestsPerSecond: 1, maxConcurrentReqs: 1}
+  workers: {replicas: 3, usersPerWorker: 20}
 `).Unsupported()
 	if len(none) != 0 {
 		t.Errorf("got %v", none)
 	}
 	document := strings.Replace(head, "{name: test}", "{name: test, namespace: somewhere}", 1) + `
 spec:
-  workers: {replicas: 2}
+  workers: {replicas: 2, image: loadtest}
   targets: {budgetServiceUrl: http://b}
   metrics: {prometheusUrl: http://p, capture: [a]}
 `

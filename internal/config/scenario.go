@@ -472,8 +472,8 @@ type ScenarioSource struct {
 
 // Workers are the processes that the load is spread over.
 type Workers struct {
-	Replicas       int        `yaml:"replicas" default:"0" min:"0" max:"10000" doc:"How many; 0 is as many as usersPerWorker asks for."`
-	UsersPerWorker int        `yaml:"usersPerWorker" default:"50" min:"1" max:"100000" doc:"How many users one of them simulates."`
+	Replicas       int        `yaml:"replicas" default:"0" min:"0" max:"10000" doc:"How many; 0 is 1 on this machine, and on Kubernetes as many as usersPerWorker asks for. An organization is run by one of them."`
+	UsersPerWorker int        `yaml:"usersPerWorker" default:"50" min:"1" max:"100000" doc:"How many users one of them simulates on Kubernetes, where replicas is 0."`
 	Image          string     `yaml:"image" doc:"The container image, in place of the tool's own."`
 	Env            []EnvVar   `yaml:"env" doc:"Environment variables of the container."`
 	Resources      *Resources `yaml:"resources" doc:"What a container asks for."`

@@ -79,8 +79,24 @@ type Run struct {
 	MeasuredDuration time.Duration `json:"measuredDurationNs"`
 	// CostLimitMicroUSD is what the run was allowed to spend; 0 if anything.
 	CostLimitMicroUSD int64 `json:"costLimitMicroUSD,omitempty"`
-	Worker            int   `json:"worker"`
-	Workers           int   `json:"workers"`
+	// Worker is the index of the worker whose document it is; 0 where those of
+	// all are merged.
+	Worker  int `json:"worker"`
+	Workers int `json:"workers"`
+	// StartSpread is how long after the first of several workers the last one
+	// began; 0 before they are merged.
+	StartSpread time.Duration `json:"startSpreadNs,omitempty"`
+	// Lost are the workers whose document is missing: what they measured is in
+	// no number.
+	Lost []Lost `json:"lost,omitempty"`
+}
+
+// Lost is a worker that left no document.
+type Lost struct {
+	Worker int    `json:"worker"`
+	Reason string `json:"reason"`
+	// Requests is how many it had counted when it was last heard of.
+	Requests uint64 `json:"requests"`
 }
 
 // Target is what was tested.

@@ -22,8 +22,12 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 )
 
-// Running is the stage in which load is made.
-const Running = "running"
+// The stages that have a name: Running is that in which load is made, and
+// Waiting that before it, in which one of several workers waits for the others.
+const (
+	Running = "running"
+	Waiting = "waiting for the other workers"
+)
 
 // Snapshot is the run at one moment. Counts are cumulative.
 type Snapshot struct {

@@ -6,8 +6,27 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 )
+
+// workers says how many there were, and how closely together they began.
+func workers(r *export.Run) string {
+	text := human.Plural(r.Workers, "worker")
+	if r.Workers > 1 && r.Duration > 0 && len(r.Lost) < r.Workers {
+		text += ", which began within " + human.Duration(r.StartSpread)
+	}
+	return text
+}
+
+// lost says which workers' numbers are missing.
+func lost(r *export.Run) (texts []string) {
+	for _, l := range r.Lost {
+		texts = append(texts, fmt.Sprintf("worker %d was lost after at least %s, which are in no number: %s",
+			l.Worker, human.Plural(int(l.Requests), "request"), human.Clean(l.Reason))) //nolint:gosec // a count
+	}
+	return texts
+}
 
 // space joins a number to its unit so that no line breaks between them.
 const space = "\u00a0"

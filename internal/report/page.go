@@ -464,7 +464,7 @@ func (p *page) addMeta(b *export.Bundle, at moments) {
 		add("Statistics", words...)
 	}
 	if r.Workers > 0 {
-		add("Workers", strconv.Itoa(r.Workers))
+		add("Workers", append([]string{workers(&r)}, lost(&r)...)...)
 	}
 	if bs := b.Bootstrap; bs == nil {
 		add("Bootstrap", "none: the users brought their own keys")

@@ -160,7 +160,7 @@ func (t *terminal) verdict() {
 	}
 	facts := "against " + cmp.Or(target, human.Unknown) + fmt.Sprintf(", seed %d", t.b.Run.Seed)
 	if t.b.Run.Workers > 1 {
-		facts += ", " + human.Plural(t.b.Run.Workers, "worker")
+		facts += ", " + workers(&t.b.Run)
 	}
 	t.text("  ", facts, t.Dim)
 }

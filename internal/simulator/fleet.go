@@ -170,7 +170,7 @@ func New(o Options) (*Fleet, error) {
 	}
 	if o.Pattern == nil {
 		errs = append(errs, errors.New("there is no load pattern"))
-	} else if phases, ok := o.Pattern.(loadpattern.Phases); ok {
+	} else if phases, ok := o.Pattern.(interface{ Check() error }); ok {
 		errs = append(errs, phases.Check())
 	} else if o.Pattern.Peak() < 1 {
 		errs = append(errs, errors.New("the load pattern never wants a user"))

@@ -69,7 +69,8 @@ func (g *Group) addError(e ErrorCount) {
 		have := &g.Errors[i]
 		if have.Kind == e.Kind && have.Status == e.Status {
 			have.Count += e.Count
-			if e.FirstAt < have.FirstAt {
+			// The lesser of two that came at once, so that the order does not matter.
+			if e.FirstAt < have.FirstAt || e.FirstAt == have.FirstAt && (e.Example < have.Example || e.Example == have.Example && e.ExampleID < have.ExampleID) {
 				have.FirstAt, have.Example, have.ExampleID, have.TraceID = e.FirstAt, e.Example, e.ExampleID, e.TraceID
 			}
 			return
@@ -153,6 +154,34 @@ func (s *Summary) Merge(o *Summary) {
 	s.Timeline.Merge(o.Timeline)
 	for _, slow := range o.Slowest {
 		s.Slowest = addSlow(s.Slowest, slow)
+	}
+}
+
+// Shift says that the summary's load began by so much later than it counted,
+// d ≥ 0. The timeline moves by whole intervals, to the nearest.
+func (s *Summary) Shift(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	for _, g := range s.Groups {
+		for i := range g.Errors {
+			g.Errors[i].FirstAt += d
+		}
+	}
+	for i := range s.Slowest {
+		s.Slowest[i].At += d
+	}
+	t := s.Timeline
+	empty := make([]*Interval, (d+t.Interval/2)/t.Interval)
+	for i := range empty {
+		empty[i] = &Interval{}
+	}
+	if len(t.Intervals) == 0 {
+		return
+	}
+	t.Intervals = append(empty, t.Intervals...)
+	for len(t.Intervals) > maxIntervals {
+		t.coarsen()
 	}
 }
 

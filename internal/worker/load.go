@@ -26,6 +26,7 @@ import (
 // or ctx ends.
 func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *export.Bundle) error {
 	epoch := time.Now()
+	epoch = epoch.Add(max(0, w.startAt.Sub(epoch.Round(0)))) // the wall clock's moment, with our monotonic reading
 	connection := w.job.router
 	var harm *chaos.Injector
 	if w.job.makeChaos {
@@ -44,13 +45,21 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	// The fleet is made of what can stop it; nobody asks before it runs.
 	var fleet *simulator.Fleet
 	asker, breaker := w.stack(client, w.sums(false), func(why error) { fleet.Stop(why) }, harm)
-	pattern := w.job.pattern(len(users))
-	if peak := pattern.Peak(); w.job.open == nil && peak > len(users) {
-		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, len(users))
+	population := w.job.population(w.Workers)
+	pattern := w.job.pattern(population, w.Worker)
+	if peak, all := w.job.phases.Peak(), sum(population); w.job.open == nil && peak > all {
+		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, all)
 	}
 	fleet, err = simulator.New(w.fleetOptions(users, pattern, asker, epoch))
 	if err != nil {
 		return err
+	}
+	if wait := time.Until(epoch); wait > 0 {
+		w.alarm.Wake(epoch)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
 	}
 	w.mu.Lock()
 	w.fleet, w.epoch = fleet, epoch

@@ -141,7 +141,7 @@ spec:
 		if change != nil {
 			change(w)
 		}
-		b = w.newBundle()
+		b = w.NewBundle()
 		err = w.checkNeighbour(t.Context(), []simulator.Identity{tenant(t, p, 1), tenant(t, p, 2), tenant(t, p, 3)}, b)
 		w.conclude(b)
 		if closeErr := p.Close(context.Background()); closeErr != nil {

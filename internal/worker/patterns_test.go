@@ -144,7 +144,7 @@ spec: {loadPattern: `+loadPattern+`}
 	if j.replace {
 		script.Questions, script.Loop = simulator.Count{Min: 3, Max: 3}, simulator.Loop{Max: 1}
 	}
-	pattern := j.pattern(0)
+	pattern := j.pattern([]int{0}, 0)
 	var users []simulator.Identity
 	for i := range 2 * pattern.Peak() {
 		users = append(users, simulator.Identity{

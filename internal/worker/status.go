@@ -9,8 +9,10 @@ import (
 func (w *Worker) Pulse() *server.Pulse { return &w.pulse }
 
 // Status is what the run shows over HTTP.
-func (w *Worker) Status() server.Status {
-	s := w.Snapshot()
+func (w *Worker) Status() server.Status { return w.StatusOf(w.Snapshot()) }
+
+// StatusOf is the same of a snapshot, of all workers together for instance.
+func (w *Worker) StatusOf(s live.Snapshot) server.Status {
 	out := server.Status{
 		Run: w.RunID, Scenario: w.Scenario.Metadata.Name, Worker: w.Worker, Workers: w.Workers,
 		Stage: s.Stage, Ready: s.Stage == live.Running,

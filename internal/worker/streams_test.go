@@ -45,7 +45,10 @@ spec:
 				users = append(users, simulator.Identity{OrgIndex: o.Index, UserIndex: u.Index})
 			}
 		}
-		j.pattern(len(users))
+		if got := j.population(workers)[w]; got != len(users) {
+			t.Errorf("worker %d has %d users, and not %d", w, got, len(users))
+		}
+		j.pattern(j.population(workers), w)
 		for i, want := range []float64{5, 10, 25, 0} {
 			if got := j.phases[i].Rate; got != want {
 				t.Errorf("phase %s has a rate of %v, want %v", j.phases[i].Name, got, want)

@@ -44,6 +44,7 @@ type job struct {
 	// without tenants to create: those that bring their keys
 	ownUsers []simulator.Identity
 	ownOrgs  []export.Org
+	ownAll   int // users, of all workers
 
 	router  platform.Connection
 	prices  platform.Prices
@@ -217,7 +218,7 @@ func (j *job) tenants(o Options) (err error) {
 		if err != nil {
 			return err
 		}
-		j.ownCredentials(keys)
+		j.ownCredentials(keys, o.Worker, max(1, o.Workers))
 		return nil
 	}
 	j.createTenants = true
@@ -250,8 +251,9 @@ func (j *job) tenants(o Options) (err error) {
 	return nil
 }
 
-// ownCredentials makes a user of every user named with the keys, in order.
-func (j *job) ownCredentials(keys []config.Credential) {
+// ownCredentials makes a user of every user named with the keys, in order, and
+// gives them to the workers in turn.
+func (j *job) ownCredentials(keys []config.Credential, worker, workers int) {
 	type who struct{ org, user string }
 	place, orgs := map[who]int{}, map[string]int{}
 	for i, c := range keys {
@@ -272,6 +274,54 @@ func (j *job) ownCredentials(keys []config.Credential) {
 		}
 		j.ownUsers[at].Keys = append(j.ownUsers[at].Keys, c.Key)
 	}
+	j.ownAll = len(j.ownUsers)
+	j.ownUsers = slices.DeleteFunc(j.ownUsers, func(u simulator.Identity) bool {
+		mine := u.UserIndex%workers == worker
+		if !mine {
+			j.ownOrgs[u.OrgIndex-1].Users--
+		}
+		return !mine
+	})
+	j.ownOrgs = slices.DeleteFunc(j.ownOrgs, func(o export.Org) bool { return o.Users == 0 })
+}
+
+// MostWorkers is how many workers a scenario can be shared out to: an
+// organization is run by one of them, and so is a user who brings his keys. Its
+// error is about secrets that are not where the scenario says.
+func MostWorkers(s *config.Scenario) (int, error) {
+	own := s.Spec.Targets.Credentials
+	if own == nil {
+		return s.Spec.Organizations.Count, nil
+	}
+	keys, err := own.Resolve(os.LookupEnv)
+	if err != nil {
+		return 0, err
+	}
+	var j job
+	j.ownCredentials(keys, 0, 1)
+	return j.ownAll, nil
+}
+
+// population is how many users each worker has.
+func (j *job) population(workers int) []int {
+	users := make([]int, max(1, workers))
+	if !j.createTenants {
+		for w := range users {
+			users[w] = int(plan.Share(int64(j.ownAll), w, len(users)))
+		}
+		return users
+	}
+	for _, o := range plan.Make(j.plan) {
+		users[o.Worker] += len(o.Users)
+	}
+	return users
+}
+
+func sum(numbers []int) (n int) {
+	for _, one := range numbers {
+		n += one
+	}
+	return n
 }
 
 func budget(b config.Budget) plan.Budget {
@@ -359,16 +409,21 @@ func (j *job) load(spec *config.Spec) {
 	}
 }
 
-// pattern is the load for a population of so many users.
-func (j *job) pattern(users int) loadpattern.Pattern {
+// pattern is the load for one worker, where each has so many users. Closed load
+// is split by users; what is split of open load is its arrivals, by [job.streams].
+func (j *job) pattern(users []int, worker int) loadpattern.Pattern {
 	if len(j.phases) == 0 {
-		return loadpattern.Always(users)
+		return loadpattern.Always(users[worker])
 	}
 	for _, i := range j.all {
-		j.phases[i].Target = users
+		j.phases[i].Target = sum(users)
 	}
-	if j.open != nil {
+	switch {
+	case j.open != nil:
 		j.open.scale(j.phases)
+		return j.phases
+	case len(users) > 1:
+		return loadpattern.Split(j.phases, users, worker)
 	}
 	return j.phases
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/isolation"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/server"
@@ -64,7 +65,10 @@ type Options struct {
 	Cache string
 	// Worker is this worker's index of Workers.
 	Worker, Workers int
-	// Embedded says that the target is the platform inside this process.
+	// Start, if not nil, is called when everything is ready for the load, and
+	// returns the moment at which that is to begin, for all workers the same.
+	Start func(context.Context) (time.Time, error)
+	// Embedded says that the target is the platform that this program brings.
 	Embedded bool
 	Tool     export.Tool
 	Log      *zap.Logger
@@ -93,6 +97,7 @@ type Worker struct {
 	spending  *spending         // nil unless a budget is tested
 	tenancy   *platform.Tenancy // nil if the users bring their own keys
 	alarm     *alarm.Clock      // nil before the load
+	startAt   time.Time         // when the load is to begin; zero: at once
 	keys      *keyTest          // nil if no keys are withdrawn
 	places    map[int]*place    // of the users, by UserIndex; nil as tenancy
 	ledger    *ledger.Ledger    // nil as tenancy
@@ -159,7 +164,7 @@ func LedgerPath(folder string, worker int) string {
 // if the load ran to its planned end, to a limit or to an interrupt.
 func (w *Worker) Run(ctx context.Context) (*export.Bundle, error) {
 	defer runtime.KeepAlive(make([]byte, ballast))
-	b := w.newBundle()
+	b := w.NewBundle()
 	w.outside.begin(w)
 	err := w.load(ctx, b)
 	w.close()
@@ -170,7 +175,8 @@ func (w *Worker) Run(ctx context.Context) (*export.Bundle, error) {
 	return b, err
 }
 
-func (w *Worker) newBundle() *export.Bundle {
+// NewBundle is a document that says what is to be run, and nothing of what was.
+func (w *Worker) NewBundle() *export.Bundle {
 	s := w.Scenario
 	return &export.Bundle{
 		Schema: export.Schema, Tool: w.Tool,
@@ -216,6 +222,10 @@ func logCrash(log *zap.Logger, err error) {
 
 // ask checks the target and then makes the load.
 func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) error {
+	if len(tenants.users) == 0 && sum(w.job.population(w.Workers)) > 0 {
+		b.Stop = export.Stop{Reason: "completed", Detail: "this worker has no users"}
+		return nil
+	}
 	w.setStage("checking the target")
 	if err := w.preflight(ctx, tenants.users); err != nil {
 		return w.beforeLoad(err, b)
@@ -242,7 +252,20 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 			return w.beforeLoad(err, b)
 		}
 	}
+	if err := w.awaitStart(ctx); err != nil {
+		return err
+	}
 	return w.runLoad(ctx, tenants.users, b)
+}
+
+// awaitStart waits until the other workers are ready too, and learns when all begin.
+func (w *Worker) awaitStart(ctx context.Context) (err error) {
+	if w.Start == nil {
+		return nil
+	}
+	w.setStage(live.Waiting)
+	w.startAt, err = w.Start(ctx)
+	return err
 }
 
 // beforeLoad notes a limit that ended the run before the load, and returns
@@ -270,7 +293,12 @@ func (w *Worker) conclude(b *export.Bundle) {
 	b.Warnings = append(b.Warnings, w.warnings...)
 	b.Findings = append(b.Findings, w.findings...)
 	w.mu.Unlock()
+	w.Judge(b)
+	w.setStage("finished")
+}
 
+// Judge gives a document, of this worker or merged from those of all, its verdict.
+func (w *Worker) Judge(b *export.Bundle) {
 	in := verdict.Input{Overall: b.Summary.Overall(), Streams: &stats.Group{}, Thresholds: w.job.thresholds, DryRun: w.job.dryRun}
 	for _, g := range b.Summary.Rollup(stats.ByStream) {
 		if g.Key.Stream {

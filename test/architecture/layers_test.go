@@ -25,8 +25,8 @@ var layers = [][]string{
 	{"internal/stats", "internal/bootstrap", "internal/cleanup", "internal/simulator", "internal/interaction", "internal/platformsim"},
 	{"internal/health", "internal/limits", "internal/verdict", "internal/isolation", "internal/capacity", "internal/metrics"},
 	{"internal/export"},
-	{"internal/report", "internal/report/reporttest", "internal/live"},
-	{"internal/worker"},
+	{"internal/report", "internal/report/reporttest", "internal/live", "internal/results"},
+	{"internal/worker", "internal/processes"},
 	{"internal/cli"},
 	{"cmd/loadtest"},
 }

@@ -238,7 +238,7 @@ func TestMetrics(t *testing.T) {
 		t.Logf("all names can be asked for after %v", took)
 	}
 	run.exits(0)
-	run.says("and http://" + m.scraped + "/metrics")
+	run.says("http://" + m.scraped + "/status and /metrics")
 
 	b := out.document(t, "metrics")
 	if len(b.Warnings) > 0 {

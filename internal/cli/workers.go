@@ -1,0 +1,226 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/processes"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/results"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
+)
+
+// lostCleanup bounds the removal of the tenants of a worker that died.
+const lostCleanup = 5 * time.Minute
+
+// workers is how many processes carry the run out.
+func (r *localRun) workers(s *config.Scenario) (int, error) {
+	wanted := r.processes
+	if r.step > 0 { // each step of a search follows from the one before
+		return 1, nil
+	}
+	if wanted < 0 {
+		return 0, fmt.Errorf("--workers must be at least 1, not %d", wanted)
+	}
+	if wanted == 0 {
+		wanted = max(1, s.Spec.Workers.Replicas)
+	}
+	most, err := worker.MostWorkers(s)
+	if err != nil || wanted <= max(1, most) {
+		return wanted, err
+	}
+	what := "organization"
+	if s.Spec.Targets.Credentials != nil {
+		what = "user"
+	}
+	r.say("warning: %s for %s: %s will do, since each is run by one\n",
+		human.Plural(wanted, "worker"), human.Plural(most, what), human.Plural(max(1, most), "worker"))
+	return max(1, most), nil
+}
+
+// startWorkers starts a process for each worker. They do nothing before they
+// are run.
+func (r *localRun) startWorkers(path string, s *config.Scenario, n int, embedded bool) (*processes.Crew, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program, to start it as a worker: %w", err)
+	}
+	var links []processes.Link
+	var orders []processes.Order
+	for i := range n {
+		cmd := exec.Command(self, "worker") //nolint:gosec,noctx // this program; it ends in order when it is told to, or its input ends
+		cmd.Args[0] = os.Args[0]
+		cmd.Stderr = r.screen
+		link, err := processes.Spawn(cmd)
+		if err != nil {
+			for _, l := range links { // they have nothing to undo
+				_ = l.To.Close()
+				_ = l.Wait()
+			}
+			return nil, fmt.Errorf("start worker %d: %w", i, err)
+		}
+		links = append(links, link)
+		order := processes.Order{
+			Name: path, Scenario: r.text, RunID: r.id, Seed: *s.Spec.Seed, Folder: r.folder, Worker: i, Workers: n,
+		}
+		if embedded {
+			t := s.Spec.Targets
+			order.Platform = &processes.Platform{RouterURL: t.APIRouterURL, UserOrgURL: t.UserOrgURL, AdminKey: t.AdminAPIKey.Reveal()}
+		}
+		orders = append(orders, order)
+	}
+	return processes.NewCrew(links, orders), nil
+}
+
+// runWorkers lets the workers carry the run out, removes what those that died
+// left on the platform, and merges what the others measured. w stands for all
+// of them: it has made no load.
+func (r *localRun) runWorkers(ctx context.Context, s *config.Scenario, w *worker.Worker, crew *processes.Crew) (*export.Bundle, error) {
+	documents, lost := crew.Run(ctx)
+	whole := w.NewBundle()
+	b, err := results.Merge(whole, documents, lost)
+	if err != nil { // the documents are in the folder
+		whole.Stop = export.Stop{Reason: "broken", Detail: err.Error()}
+		b = whole
+	}
+	for _, l := range lost {
+		r.log.Error("worker lost", zap.Int("worker", l.Worker), zap.String("reason", l.Reason))
+		if c := r.cleanAfter(context.WithoutCancel(ctx), s, l.Worker); c != nil {
+			b.Cleanup = results.AddCleanup(b.Cleanup, c)
+		}
+	}
+	w.Judge(b)
+	if b.Stop.Reason == "broken" {
+		return b, errors.New(b.Stop.Detail)
+	}
+	return b, nil
+}
+
+// cleanAfter removes what a worker that died left; nil if that was nothing.
+func (r *localRun) cleanAfter(ctx context.Context, s *config.Scenario, index int) *export.Cleanup {
+	path := worker.LedgerPath(r.folder, index)
+	if _, err := os.Stat(path); err != nil {
+		return nil
+	}
+	incomplete := func(err error) *export.Cleanup {
+		return &export.Cleanup{Status: "incomplete", Notes: []string{fmt.Sprintf("the tenants of worker %d, which was lost, are still there: %v", index, err)}}
+	}
+	release, err := ledger.Claim(path)
+	if err != nil {
+		return incomplete(err)
+	}
+	defer func() { _ = release() }() // nothing was written by it
+	book, err := ledger.Open(path)
+	switch {
+	case errors.Is(err, ledger.ErrEmpty):
+		return nil
+	case err != nil:
+		return incomplete(err)
+	}
+	defer func() { _ = book.Close() }() // everything in it is synced
+	if !s.Spec.Cleanup.OnCompletion {
+		return &export.Cleanup{Status: "retained", Remaining: ledger.Count(book.Outstanding())}
+	}
+	conn, admin, err := worker.UserOrg(s)
+	if err != nil {
+		return incomplete(err)
+	}
+	tenancy, err := platform.NewTenancy(conn, admin)
+	if err != nil {
+		return incomplete(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, lostCleanup)
+	defer cancel()
+	defer func() { _ = tenancy.Close(ctx) }() // a token more or less; it expires
+	c := worker.RemoveTenants(ctx, tenancy, book, r.log)
+	c.Notes = append(c.Notes, fmt.Sprintf("the tenants of worker %d were removed after it was lost", index))
+	return c
+}
+
+// workerCommand is what `loadtest run --workers` starts. It is told what to do
+// on its standard input; see package processes.
+func workerCommand(version string) *cobra.Command {
+	return &cobra.Command{
+		Use:    "worker",
+		Short:  "Carry out one worker's part of a run, as the process that started it says",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			child, err := processes.Attend(cmd.InOrStdin(), cmd.OutOrStdout())
+			if err != nil {
+				return usageError{err}
+			}
+			if err := attend(cmd.Context(), version, child, cmd.ErrOrStderr()); err != nil {
+				child.Fail(err)
+			}
+			return nil
+		},
+	}
+}
+
+// attend carries out an order. Its error is why there is no document.
+func attend(signalled context.Context, version string, child *processes.Child, stderr io.Writer) error {
+	order := child.Order
+	ctx, interrupt := context.WithCancelCause(context.WithoutCancel(signalled))
+	defer interrupt(nil)
+	defer context.AfterFunc(signalled, func() { interrupt(worker.ErrInterrupted) })()
+	child.Listen(func() { interrupt(worker.ErrInterrupted) })
+
+	scenario, sum, err := parseScenario(order.Name, order.Scenario)
+	if err != nil {
+		return err
+	}
+	scenario.Spec.Seed = &order.Seed
+	t := &scenario.Spec.Targets
+	if p := order.Platform; p != nil {
+		t.APIRouterURL, t.UserOrgURL, t.AdminAPIKey = p.RouterURL, p.UserOrgURL, secret.New(p.AdminKey)
+	} else if err := administrator(t, adminFromEnv()); err != nil {
+		return err
+	}
+	file := filepath.Join(order.Folder, fmt.Sprintf("worker-%d", order.Worker))
+	log, closer, err := newLog(file+".log", scenario.Spec.Advanced.Debug, order.RunID)
+	if err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	defer func() { _ = closer.Close() }() // what is missing in it is in the result
+	ratio, _ := traceRatio(os.Getenv)     // the parent has said what is wrong with it
+	teller := &localRun{version: version, id: order.RunID, screen: live.NewLog(stderr)}
+	if order.Worker > 0 { // what concerns all is said once
+		teller.screen = live.NewLog(io.Discard)
+	}
+	traces, err := teller.traces(scenario, ratio)
+	if err != nil {
+		return err
+	}
+	w, err := worker.New(ctx, worker.Options{
+		Scenario: scenario, ScenarioSHA256: sum, RunID: order.RunID, Folder: order.Folder, Cache: cacheFolder(),
+		Worker: order.Worker, Workers: order.Workers, Start: child.Ready, Embedded: order.Platform != nil,
+		TraceRatio: ratio, Traces: traces, Tool: tool(version), Log: log.With(zap.Int("worker", order.Worker)),
+	})
+	if err != nil {
+		return err
+	}
+	unfollow := child.Follow(w.Snapshot)
+	b, _ := w.Run(ctx) // the document says what went wrong
+	unfollow()
+	if err := export.Write(file+".json", b); err != nil { // the parent gets it all the same
+		log.Warn("the worker's own result is not kept", zap.Error(err))
+	}
+	child.Finish(b)
+	return nil
+}

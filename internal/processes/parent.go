@@ -1,0 +1,292 @@
+package processes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+)
+
+// notice is how long before the load begins all children are told when, so that
+// even the last one hears of it in time.
+const notice = 250 * time.Millisecond
+
+// Link is the parent's end of what connects it with a child.
+type Link struct {
+	To   io.WriteCloser // the child's standard input
+	From io.Reader      // its standard output
+	Wait func() error   // how it ended, once From has
+}
+
+// Spawn starts a child.
+func Spawn(cmd *exec.Cmd) (Link, error) {
+	to, err := cmd.StdinPipe()
+	if err != nil {
+		return Link{}, err
+	}
+	from, err := cmd.StdoutPipe()
+	if err != nil {
+		return Link{}, err
+	}
+	return Link{To: to, From: from, Wait: cmd.Wait}, cmd.Start()
+}
+
+// Crew is the children, as the parent sees them.
+type Crew struct {
+	hands []*hand
+	heard chan heard
+
+	mu        sync.Mutex // guards what follows
+	snapshots []live.Snapshot
+	warnings  []string
+}
+
+// hand is one child.
+type hand struct {
+	Link
+	mu       sync.Mutex // guards out
+	out      *json.Encoder
+	ready    bool
+	document *export.Bundle
+	failed   string // why there is no document
+	over     bool
+}
+
+// heard is what a child said, or that it has ended.
+type heard struct {
+	worker int
+	report
+	over error // nil: it goes on
+}
+
+// errEnded is how a child ends that nothing happened to.
+var errEnded = errors.New("it ended without a result")
+
+// NewCrew gives every child its order. Their places are the indexes of the
+// workers.
+func NewCrew(links []Link, orders []Order) *Crew {
+	c := &Crew{heard: make(chan heard), snapshots: make([]live.Snapshot, len(links))}
+	for i, l := range links {
+		h := &hand{Link: l, out: json.NewEncoder(l.To)}
+		h.mu.Lock() // the order is the first thing said
+		c.hands = append(c.hands, h)
+		c.snapshots[i].Stage = "starting"
+	}
+	for i := range links {
+		go c.listen(i, orders[i])
+	}
+	return c
+}
+
+// listen gives the order and passes on what the child says until it ends. A
+// child that cannot be told anything is heard to have ended.
+func (c *Crew) listen(worker int, order Order) {
+	h := c.hands[worker]
+	_ = h.out.Encode(order) // who cannot be told has ended, which is heard
+	h.mu.Unlock()
+	in := json.NewDecoder(h.From)
+	for {
+		var said report
+		if err := in.Decode(&said); err != nil {
+			over := h.Wait()
+			if over == nil && !errors.Is(err, io.EOF) {
+				over = fmt.Errorf("it said something that is not understood: %w", err)
+			}
+			if over == nil {
+				over = errEnded
+			}
+			c.gone(worker)
+			c.heard <- heard{worker: worker, over: over}
+			return
+		}
+		if s := said.Snapshot; s != nil {
+			c.note(worker, *s)
+			continue
+		}
+		c.heard <- heard{worker: worker, report: said}
+	}
+}
+
+// Run sees the children through the run: all begin at one moment, when all are
+// ready. If one fails before that, or ctx is cancelled, all are told to stop;
+// one that dies later is lost, and the others go on. Run returns when all have
+// ended.
+func (c *Crew) Run(ctx context.Context) (documents []*export.Bundle, lost []export.Lost) {
+	started, stopped := false, false
+	tell := func(what command) {
+		for _, h := range c.hands {
+			if !h.over {
+				h.tell(what)
+			}
+		}
+	}
+	interrupted := ctx.Done()
+	for slices.ContainsFunc(c.hands, func(h *hand) bool { return !h.over }) {
+		select {
+		case <-interrupted:
+			interrupted, stopped = nil, true
+			tell(command{Stop: true})
+			continue
+		case said := <-c.heard:
+			c.hands[said.worker].hear(said)
+		}
+		if started || stopped {
+			continue
+		}
+		switch c.before() {
+		case failed:
+			stopped = true
+			tell(command{Stop: true})
+		case ready:
+			started = true
+			at := time.Now().Add(notice).UTC()
+			tell(command{Start: &at})
+		case waiting:
+		}
+	}
+	for i, h := range c.hands {
+		if h.document != nil {
+			documents = append(documents, h.document)
+			continue
+		}
+		c.mu.Lock()
+		lost = append(lost, export.Lost{Worker: i, Reason: h.failed, Requests: c.snapshots[i].Totals.Requests})
+		c.mu.Unlock()
+	}
+	return documents, lost
+}
+
+// tell says something to a child. One that cannot be told has ended, which is heard.
+func (h *hand) tell(what any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_ = h.out.Encode(what) // as above
+}
+
+func (h *hand) hear(said heard) {
+	switch {
+	case said.Ready:
+		h.ready = true
+	case said.Failed != "":
+		h.failed = said.Failed
+	case said.Document != nil:
+		document, err := export.Decode(said.Document)
+		if err != nil {
+			h.failed = err.Error()
+			return
+		}
+		h.document = document
+	case said.over != nil:
+		h.over = true
+		if h.failed == "" {
+			h.failed = said.over.Error()
+		}
+		_ = h.To.Close() // nobody reads from it
+	}
+}
+
+// state is how it stands before the load.
+type state int
+
+const (
+	waiting state = iota
+	ready         // all are, but for those who had nothing to do
+	failed
+)
+
+func (c *Crew) before() state {
+	if slices.ContainsFunc(c.hands, func(h *hand) bool {
+		return h.over && (h.document == nil || h.document.Stop.Reason == "broken" || h.document.Stop.Reason == "interrupted")
+	}) {
+		return failed
+	}
+	if slices.ContainsFunc(c.hands, func(h *hand) bool { return !h.over && !h.ready }) {
+		return waiting
+	}
+	return ready
+}
+
+// note keeps the latest snapshot of a child, and its warnings in the order in
+// which they came.
+func (c *Crew) note(worker int, s live.Snapshot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.snapshots[worker] = s
+	for _, text := range s.Warnings {
+		if !slices.Contains(c.warnings, text) {
+			c.warnings = append(c.warnings, text)
+		}
+	}
+}
+
+// gone keeps the counts of a child that has ended.
+func (c *Crew) gone(worker int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &c.snapshots[worker]
+	s.Stage, s.Users, s.TargetUsers = "finished", 0, 0
+}
+
+// Snapshot is the sum of what all children said last.
+func (c *Crew) Snapshot() live.Snapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := live.Snapshot{Warnings: slices.Clone(c.warnings)}
+	all := &stats.Group{}
+	for i, s := range c.snapshots {
+		if i == 0 || further(s.Stage) < further(sum.Stage) {
+			sum.Stage = s.Stage
+		}
+		if i == 0 || s.PhaseIndex > sum.PhaseIndex {
+			sum.Phase, sum.PhaseIndex = s.Phase, s.PhaseIndex
+		}
+		if sum.Phase == "" {
+			sum.Phase = s.Phase
+		}
+		sum.Elapsed, sum.Total = max(sum.Elapsed, s.Elapsed), max(sum.Total, s.Total)
+		sum.Phases, sum.CostLimitMicroUSD = max(sum.Phases, s.Phases), max(sum.CostLimitMicroUSD, s.CostLimitMicroUSD)
+		sum.Users += s.Users
+		sum.TargetUsers += s.TargetUsers
+		if s.Open != nil {
+			if sum.Open == nil {
+				sum.Open = &live.Open{}
+			}
+			sum.Open.Rate += s.Open.Rate
+			sum.Open.Arrivals += s.Open.Arrivals
+			sum.Open.Dropped += s.Open.Dropped
+		}
+		part := &stats.Group{All: s.Totals, Errors: s.Errors}
+		if s.Latency != nil {
+			part.Latency = *s.Latency
+		}
+		all.Merge(part)
+	}
+	sum.Totals, sum.Errors = all.All, all.Errors
+	if sum.Stage == live.Running || all.All.Requests > 0 {
+		sum.Latency = &all.Latency
+	}
+	return sum
+}
+
+// further orders stages by what is most worth knowing: what is done before the
+// load, the load, what is waited for, what comes after.
+func further(stage string) int {
+	switch stage {
+	case live.Running:
+		return 1
+	case live.Waiting:
+		return 2
+	case "finished", "cleaning up":
+		return 3
+	}
+	return 0
+}

@@ -1,0 +1,114 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
+)
+
+// workers starts a run in three processes.
+func (f folder) workers(t *testing.T, name, spec string) *process {
+	t.Helper()
+	return launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", f.scenario(t, name, spec), "--output-dir", string(f), "--workers", "3")
+}
+
+// killWorker ends the process that made the ledger of the second worker, and
+// does not let it do anything about that.
+func (f folder) killWorker(t *testing.T, name string) {
+	t.Helper()
+	head, err := os.ReadFile(filepath.Join(string(f), name, "ledger-1.jsonl")) // #nosec G304 -- the test's own folder
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile(`"pid":(\d+)`).FindSubmatch(head)
+	if match == nil {
+		t.Fatalf("no process in the ledger: %s", head)
+	}
+	pid, err := strconv.Atoi(string(match[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWorkers: three processes are one run, whatever happens to them.
+func TestWorkers(t *testing.T) {
+	t.Parallel()
+	p, out := startPlatform(t, "--speed", "5"), newFolder(t)
+	begin := func(t *testing.T, name, load string) *process {
+		t.Helper()
+		p.manage(http.MethodDelete, "/truth", "", nil)
+		run := out.workers(t, name, p.targets()+fifty+load)
+		p.served(100)
+		return run
+	}
+
+	t.Run("whole", func(t *testing.T) {
+		run := begin(t, "whole", `
+  limits: {maxRequests: 200}
+  loadPattern: {phases: [{name: ramp, duration: 1s, targetActiveUsers: 20, rampStrategy: linear}, {name: steady, duration: 5m, targetActiveUsers: 20}]}
+`)
+		run.exits(99)
+		b := out.document(t, "whole")
+		if n := b.Summary.Overall().All.Requests; n != 200 || b.Headline.MaxUsers > 20 || b.Stop.Reason != "limit" || len(b.Orgs) != 5 || len(b.Summary.Users) < 20 {
+			t.Errorf("%d requests, at most %d users, %+v, %d organizations, %d users", n, b.Headline.MaxUsers, b.Stop, len(b.Orgs), len(b.Summary.Users))
+		}
+		run.says("3 workers, which began within", "5 orgs, 50 users, 50 keys deleted")
+		p.agrees(b)
+		p.holdsNothing()
+		for _, file := range []string{"worker-0.json", "worker-1.log", "ledger-2.jsonl"} {
+			if data, err := os.ReadFile(filepath.Join(string(out), "whole", file)); err != nil || len(data) == 0 || strings.Contains(string(data), adminKey) { // #nosec G304 -- as above
+				t.Errorf("%s: %v, %d bytes", file, err, len(data))
+			}
+		}
+	})
+
+	t.Run("a worker is killed", func(t *testing.T) {
+		run := begin(t, "loss", "  limits: {maxRequests: 450}\n"+endless)
+		out.killWorker(t, "loss")
+		run.exits(1)
+		run.says("‼ BROKEN", "worker 1 of 3 was lost (signal: killed)", "5 orgs, 50 users, 50 keys deleted")
+		b := out.document(t, "loss")
+		if len(b.Run.Lost) != 1 || b.Run.Lost[0].Worker != 1 || len(b.Orgs) != 3 || b.Verdict.Status != verdict.Broken {
+			t.Errorf("%+v, %d organizations, %+v", b.Run, len(b.Orgs), b.Verdict)
+		}
+		if ours, real := b.Headline.Requests, p.truth().Requests; int64(ours) >= real || ours == 0 { // #nosec G115 -- a count
+			t.Errorf("%d requests in the result, %d in truth", ours, real)
+		}
+		p.holdsNothing()
+	})
+
+	t.Run("interrupted", func(t *testing.T) {
+		run := begin(t, "interrupted", endless)
+		run.signal(syscall.SIGINT)
+		run.exits(130)
+		run.says("■ INTERRUPTED", "5 orgs, 50 users, 50 keys deleted")
+		if b := out.document(t, "interrupted"); b.Headline.Requests < 100 || len(b.Run.Lost) > 0 || b.Cleanup.DeletedOrgs != 5 {
+			t.Errorf("%d requests, lost %v, %+v", b.Headline.Requests, b.Run.Lost, b.Cleanup)
+		}
+		p.holdsNothing()
+	})
+
+	t.Run("the parent is killed", func(t *testing.T) {
+		run := begin(t, "orphans", endless)
+		run.signal(syscall.SIGKILL)
+		run.exits(-1)
+		until(t, "the workers have cleaned up", func() bool { s := p.state(); return s.Orgs == 0 && s.Users == 0 })
+		for i := range 3 {
+			file := filepath.Join(string(out), "orphans", fmt.Sprintf("worker-%d.json", i))
+			until(t, "the workers have kept what they measured", func() bool { _, err := os.Stat(file); return err == nil })
+		}
+	})
+}
