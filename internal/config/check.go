@@ -711,20 +711,23 @@ func (s *Spec) settleIsolation(c check) {
 	own := s.Targets.Credentials != nil
 	if r := &s.Isolation.RateLimit; r.Enabled {
 		set := s.Organizations.RateLimit
-		switch {
-		case r.RequestsPerSecond > 0:
-			if r.Burst == 0 {
-				r.Burst = max(1, int(math.Ceil(2*r.RequestsPerSecond)))
-			}
-		case set == nil || own:
-			c.fault("isolation.rateLimit", "write organizations.rateLimit, or requestsPerSecond here", "%s.isolation.rateLimit: no rate limit is given that could be tried", c.path)
-		case set.RequestsPerSecond > maxTriedRate || set.Burst > 10*maxTriedRate:
-			c.fault("isolation.rateLimit organizations.rateLimit", "", "%s.isolation.rateLimit: a limit of more than %d per second, or %d at once, is not tried", c.path, maxTriedRate, 10*maxTriedRate)
-		default:
+		if set == nil || own {
+			set = &RateLimit{}
+		}
+		if r.Burst == 0 { // what the platform is told, if it is told anything
+			r.Burst = set.Burst
+		}
+		if r.RequestsPerSecond == 0 {
 			r.RequestsPerSecond = set.RequestsPerSecond
-			if r.Burst == 0 {
-				r.Burst = set.Burst
-			}
+		}
+		if r.Burst == 0 {
+			r.Burst = max(1, int(math.Ceil(2*r.RequestsPerSecond)))
+		}
+		switch {
+		case r.RequestsPerSecond == 0:
+			c.fault("isolation.rateLimit", "write organizations.rateLimit, or requestsPerSecond here", "%s.isolation.rateLimit: no rate limit is given that could be tried", c.path)
+		case r.RequestsPerSecond > maxTriedRate || r.Burst > 10*maxTriedRate:
+			c.fault("isolation.rateLimit organizations.rateLimit", "", "%s.isolation.rateLimit: a limit of more than %d per second, or %d at once, is not tried", c.path, maxTriedRate, 10*maxTriedRate)
 		}
 		if !own && r.Organization > s.Organizations.Count {
 			c.fault("isolation.rateLimit.organization", "", "%s.isolation.rateLimit.organization: there are only %d organizations", c.path, s.Organizations.Count)
@@ -742,6 +745,25 @@ func (s *Spec) settleIsolation(c check) {
 	default:
 		s.settleBudget(b, c)
 	}
+}
+
+// Tests names the fields that ask for a test of how tenants are kept apart.
+func (s *Spec) Tests() (fields []string) {
+	for _, t := range []struct {
+		asked bool
+		field string
+	}{
+		{s.CacheSalt.Validation.Enabled, "cacheSalt.validation"},
+		{s.Isolation.NoisyNeighbour.Enabled, "isolation.noisyNeighbour"},
+		{s.Isolation.Budget.Enabled, "isolation.budget"},
+		{s.Isolation.RateLimit.Enabled, "isolation.rateLimit"},
+		{s.KeyLifecycle.Revoke+s.KeyLifecycle.Suspend > 0, "keyLifecycle"},
+	} {
+		if t.asked {
+			fields = append(fields, t.field)
+		}
+	}
+	return fields
 }
 
 // Least is the smaller of what may be spent in all and in a day; 0 is no budget.
