@@ -262,11 +262,11 @@ type BudgetEvidence struct {
 }
 
 // Change is a comparison: of shares of errors, or of median latencies in
-// seconds. The bounds are of the difference; nil if they are not known.
+// seconds. The bounds are of the difference. What is not known is nil.
 type Change struct {
 	Verdict        string   `json:"verdict"` // violated, held or undecided
-	Before         float64  `json:"before"`
-	After          float64  `json:"after"`
+	Before         *float64 `json:"before,omitempty"`
+	After          *float64 `json:"after,omitempty"`
 	Low            *float64 `json:"low,omitempty"`
 	High           *float64 `json:"high,omitempty"`
 	Margin         float64  `json:"margin"` // a difference up to it does not matter
@@ -282,7 +282,7 @@ type RateEvidence struct {
 	// AtOnce passed before the first refusal.
 	AtOnce int `json:"atOnce"`
 	// Offered requests between two refusals, Allowed of which passed; and the
-	// bounds of the rate that follow.
+	// bounds of the rate that follow; all are 0 if it is not known.
 	Offered int           `json:"offered"`
 	Allowed int           `json:"allowed"`
 	Over    time.Duration `json:"overNs"`

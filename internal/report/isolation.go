@@ -95,13 +95,19 @@ func (t *terminal) isolation() {
 			}
 		case i.Budget != nil:
 			e := i.Budget
-			t.text("    ", fmt.Sprintf("spent %s of %s, %s (%.2f%%) too much; refused %d times, %d too early; %d answered too late; the others' errors %.2f%% before and %.2f%% after, median latency %s and %s",
+			t.text("    ", fmt.Sprintf("spent %s of %s, %s (%.2f%%) too much; refused %d times, %d too early; %d answered too late; the others' errors %s before and %s after, median latency %s and %s",
 				human.Money(e.SpentMicroUSD), human.Money(e.LimitMicroUSD), human.Money(e.OverspentMicroUSD), 100*e.Overspent, e.Refused, e.Early, e.Late,
-				100*e.Errors.Before, 100*e.Errors.After, human.Duration(inSeconds(e.Latency.Before)), human.Duration(inSeconds(e.Latency.After))), t.Dim)
+				percent(e.Errors.Before).Text, percent(e.Errors.After).Text, seconds(e.Latency.Before).Text, seconds(e.Latency.After).Text), t.Dim)
 		case i.RateLimit != nil:
 			e := i.RateLimit
-			t.text("    ", fmt.Sprintf("%.4g per second and %d at once are promised; %.4g to %.4g per second passed, after %d at once; Retry-After was right %d of %d times",
-				e.PerSecond, e.Burst, e.Low, e.High, e.AtOnce, e.Waits-e.WrongWaits, e.Waits), t.Dim)
+			words := fmt.Sprintf("%.4g per second and %d at once are promised; %d passed at once", e.PerSecond, e.Burst, e.AtOnce)
+			if e.High > 0 {
+				words += fmt.Sprintf(", then %.4g to %.4g per second", e.Low, e.High)
+			}
+			if e.Waits > 0 {
+				words += fmt.Sprintf("; Retry-After was right %d of %d times", e.Waits-e.WrongWaits, e.Waits)
+			}
+			t.text("    ", words, t.Dim)
 		}
 		for _, v := range violations(i) {
 			t.text("    · ", v, t.Dim)
@@ -109,7 +115,20 @@ func (t *terminal) isolation() {
 	}
 }
 
-func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+// percent and seconds write what may not be known.
+func percent(f *float64) cell {
+	if f == nil {
+		return nothing()
+	}
+	return number(fmt.Sprintf("%.2f%%", 100**f), *f)
+}
+
+func seconds(s *float64) cell {
+	if s == nil {
+		return nothing()
+	}
+	return timed(time.Duration(*s * float64(time.Second)))
+}
 
 // measured is a time of the test, unknown if too little was answered for one.
 func measured(d time.Duration) cell {
@@ -147,7 +166,6 @@ func (p *page) addIsolation(all []export.Isolation) {
 			numberOf("Overshoot", "at least"), numberOf("Waits", "for a Retry-After"), numberOf("Wrong", "refused after Retry-After")),
 		Note: "Least and most are bounds of the rate that was enforced, not estimates.",
 	}
-	percent := func(f float64) cell { return number(fmt.Sprintf("%.2f%%", 100*f), f) }
 	money := func(micro int64) cell { return number(human.Money(micro), float64(micro)) }
 	chance := func(f float64, of *export.Salts) cell {
 		if of.Cold == 0 {
@@ -171,11 +189,15 @@ func (p *page) addIsolation(all []export.Isolation) {
 			neighbours = append(neighbours, neighbourTables(i)...)
 		case i.Budget != nil:
 			e := i.Budget
-			budgets.Rows = append(budgets.Rows, append(row, money(e.LimitMicroUSD), money(e.SpentMicroUSD), percent(e.Overspent), count(e.Refused), count(e.Early), count(e.Late),
-				percent(e.Errors.Before), percent(e.Errors.After), timed(inSeconds(e.Latency.Before)), timed(inSeconds(e.Latency.After))))
+			budgets.Rows = append(budgets.Rows, append(row, money(e.LimitMicroUSD), money(e.SpentMicroUSD), percent(&e.Overspent), count(e.Refused), count(e.Early), count(e.Late),
+				percent(e.Errors.Before), percent(e.Errors.After), seconds(e.Latency.Before), seconds(e.Latency.After)))
 		case i.RateLimit != nil:
 			e := i.RateLimit
-			rates.Rows = append(rates.Rows, append(row, rate(e.PerSecond), count(e.Burst), count(e.AtOnce), rate(e.Low), rate(e.High), percent(e.OvershootLow), count(e.Waits), count(e.WrongWaits)))
+			low, high, over := nothing(), nothing(), nothing()
+			if e.High > 0 {
+				low, high, over = rate(e.Low), rate(e.High), percent(&e.OvershootLow)
+			}
+			rates.Rows = append(rates.Rows, append(row, rate(e.PerSecond), count(e.Burst), count(e.AtOnce), low, high, over, count(e.Waits), count(e.WrongWaits)))
 		}
 	}
 	if len(salts.Rows) > 0 {

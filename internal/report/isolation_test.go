@@ -20,7 +20,7 @@ func TestIsolationIsShown(t *testing.T) {
 		{Kind: export.CacheSalt, Model: "m-2", Verdict: "undecided", Reason: "only 3 pairs of requests were answered", Salts: &export.Salts{Pairs: make([]export.SaltPair, 3), PLeak: 1, PClean: 1}},
 		{Kind: export.Budget, Org: "acme", Verdict: "violated", Reason: "acme went on for 9 requests", Budget: &export.BudgetEvidence{
 			LimitMicroUSD: 2_000_000, SpentMicroUSD: 2_500_000, OverspentMicroUSD: 500_000, Overspent: 0.25, Refused: 7, Early: 1, Late: 9,
-			Errors: export.Change{Before: 0.01, After: 0.5}, Latency: export.Change{Before: 0.1, After: 0.2},
+			Errors: export.Change{Before: new(0.01), After: new(0.5)}, Latency: export.Change{Before: new(0.1), After: new(0.2)},
 		}},
 		{Kind: export.RateLimit, Org: "globex", Verdict: "held", Reason: "50 of 76 passed", RateLimit: &export.RateEvidence{
 			PerSecond: 20, Burst: 40, AtOnce: 46, Low: 19.5, High: 20.4, OvershootLow: -0.025, OvershootHigh: 0.02, Waits: 3, WrongWaits: 1,
@@ -34,7 +34,7 @@ func TestIsolationIsShown(t *testing.T) {
 		"Isolation of tenants", "cache salt isolation on m-1  LEAK", "in 2 of 12 pairs", "TTFT of a new prompt 80ms, repeated 20ms, under another salt 21ms; p = 3.7e-07 if it were like", "new, 0.4 if like repeated", "security violations: 3",
 		"2 prompts of acme read under globex", "1 prompt of globex read under acme", "cache salt isolation on m-2  undecided", "only 3 pairs",
 		"budget isolation on acme  VIOLATED", "spent $2.50 of $2.00, $0.50 (25.00%) too much; refused 7 times, 1 too early; 9", "the others' errors 1.00% before", "50.00%",
-		"rate limit accuracy on globex  held", "19.5 to 20.4 per second passed", "right 2 of 3 times",
+		"rate limit accuracy on globex  held", "46 passed at once, then 19.5 to 20.4 per second", "right 2 of 3 times",
 	} {
 		if !strings.Contains(screen.String(), want) {
 			t.Errorf("the summary does not say %q:\n%s", want, screen.String())
@@ -59,6 +59,33 @@ func TestIsolationIsShown(t *testing.T) {
 	page.Reset()
 	if err := report.HTML(&page, &export.Bundle{}); err != nil || strings.Contains(page.String(), `id="isolation"`) {
 		t.Errorf("a section about nothing, or %v", err)
+	}
+}
+
+// What is not known is shown as such, and not as zero.
+func TestUnknownEvidenceIsNoZero(t *testing.T) {
+	b := &export.Bundle{Isolation: []export.Isolation{
+		{Kind: export.CacheSalt, Model: "m-1", Verdict: "undecided", Salts: &export.Salts{Pairs: make([]export.SaltPair, 3), PLeak: 1, PClean: 1}},
+		{Kind: export.Budget, Org: "acme", Verdict: "undecided", Budget: &export.BudgetEvidence{LimitMicroUSD: 2_000_000, SpentMicroUSD: 1_000_000}},
+		{Kind: export.RateLimit, Org: "acme", Verdict: "undecided", RateLimit: &export.RateEvidence{PerSecond: 20, Burst: 40, AtOnce: 130}},
+	}}
+	var screen, page bytes.Buffer
+	if err := report.Terminal(&screen, b, report.TerminalOptions{Width: 200}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(screen.String(), "the others' errors – before and – after, median latency – and –") {
+		t.Error(screen.String())
+	}
+	if err := report.HTML(&page, b); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{"TTFT of a new prompt", "Retry-After was right", ">0ns<", ">0s<", "0 to 0 per second"} {
+		if strings.Contains(screen.String(), wrong) || strings.Contains(page.String(), wrong) {
+			t.Errorf("it says %q:\n%s", wrong, screen.String())
+		}
+	}
+	if n := strings.Count(page.String(), `"num none"`); n < 5+4+3 {
+		t.Errorf("%d cells are said to be unknown", n)
 	}
 }
 

@@ -105,18 +105,17 @@ func budgetVerdict(r isolation.BudgetResult) export.Isolation {
 }
 
 func change(c isolation.Change) export.Change {
-	out := export.Change{
-		Verdict: string(c.Verdict), Before: c.Before, After: c.After, Margin: c.Margin,
-		RequestsBefore: c.Requests[0], RequestsAfter: c.Requests[1],
+	out := export.Change{Verdict: string(c.Verdict), Margin: c.Margin, RequestsBefore: c.Requests[0], RequestsAfter: c.Requests[1]}
+	if c.Low == 0 && c.High == 0 && c.Verdict == isolation.Undecided {
+		return out // it was not compared
 	}
-	if c.Low != 0 || c.High != 0 || c.Verdict != isolation.Undecided {
-		for _, bound := range []struct {
-			value float64
-			to    **float64
-		}{{c.Low, &out.Low}, {c.High, &out.High}} {
-			if !math.IsInf(bound.value, 0) {
-				*bound.to = &bound.value
-			}
+	out.Before, out.After = &c.Before, &c.After
+	for _, bound := range []struct {
+		value float64
+		to    **float64
+	}{{c.Low, &out.Low}, {c.High, &out.High}} {
+		if !math.IsInf(bound.value, 0) {
+			*bound.to = &bound.value
 		}
 	}
 	return out
