@@ -20,7 +20,8 @@ spec.slo breaks, makes more steps where the limit seems to lie until it is known
 well, and reports it with a 95% interval, and what broke first.
 
 The scenario says the most that is tried: all of its users, or under open load
-its arrival.rate. The first step is 1/64 of that, and each is twice the one before.
+its arrival.rate. The first step is 1/64 of that, or 10 arrivals in a step if
+that is more, and each is twice the one before.
 The phases of the scenario are not used. A step has a warm-up of a quarter of
 --step, is measured for --step, and ends when all is answered. Limits on cost,
 requests and duration hold over the whole search. The tenants are created once.

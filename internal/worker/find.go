@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,11 +29,14 @@ const (
 	startPart = 64
 	// firmQuantile is the percentile whose number of samples a step should have.
 	firmQuantile = 0.95
+	// leastArrivals is how many requests under open load make a step: with
+	// fewer, Poisson arrivals may leave one empty, which says nothing of the platform.
+	leastArrivals = 10
 )
 
 // searchable makes the job one of steps in place of the scenario's phases, or
 // says why it cannot be.
-func (j *job) searchable(looping bool) error {
+func (j *job) searchable(step time.Duration, looping bool) error {
 	switch {
 	case len(j.thresholds) == 0:
 		return errors.New("there is nothing to search by: give spec.slo the promises that must hold, such as {ttft: {p95: 1s}, errorRate: 1%}")
@@ -40,6 +44,9 @@ func (j *job) searchable(looping bool) error {
 		return errors.New("a search is about what the platform can do by itself: take advanced.chaos out")
 	case j.dryRun:
 		return errors.New("a search is nothing without load: take advanced.dryRun out")
+	case j.open != nil && j.open.rate*step.Seconds() < leastArrivals:
+		return fmt.Errorf("at the most load that is to be tried, %g arrivals per second, fewer than %d requests arrive within a --step of %s: let that be %s at least",
+			j.open.rate, leastArrivals, human.Duration(step), human.Duration(seconds(math.Ceil(leastArrivals/j.open.rate))))
 	}
 	j.replace, j.planned = true, 0
 	j.limits.HasErrorRate = false // a step with errors does not end the search, but tells it where to go
@@ -58,6 +65,9 @@ func (w *Worker) search(ctx context.Context, users []simulator.Identity, b *expo
 	}
 	defer s.client.Close()
 	defer w.alarm.Close()
+	if tests := w.Scenario.Spec.Tests(); len(tests) > 0 {
+		w.warn("a search does not test how tenants are kept apart, which run does: %s", strings.Join(tests, ", "))
+	}
 	b.Run.Started = s.epoch
 	w.mu.Lock()
 	w.epoch = s.epoch
@@ -70,6 +80,8 @@ func (w *Worker) search(ctx context.Context, users []simulator.Identity, b *expo
 	plan.Start = plan.Max / startPart
 	if plan.Whole {
 		plan.Start = max(1, math.Round(plan.Start))
+	} else {
+		plan.Start = max(plan.Start, leastArrivals/w.Step.Seconds())
 	}
 	b.Search, err = capacity.Find(plan, func(load float64, purpose capacity.Purpose) (capacity.Step, error) {
 		return s.step(ctx, load, purpose)
@@ -102,6 +114,7 @@ type searcher struct {
 	b      *export.Bundle
 	client *platform.Client
 	epoch  time.Time
+	asked  bool // a step had requests to judge by
 }
 
 func (w *Worker) newSearcher(users []simulator.Identity, b *export.Bundle) (*searcher, error) {
@@ -201,7 +214,10 @@ func (s *searcher) judge(name string, fleet *simulator.Fleet, observed *health.O
 	if lag := quantile(&all.Latency.SendLag); lag != nil {
 		step.SendLag = *lag
 	}
+	s.asked = s.asked || all.Measured.Requests > 0
 	switch {
+	case !s.asked: // later that may be the platform's doing, which stalls under load
+		step.OwnLimit = "nobody asked anything in its measured part: let --step be longer than an answer takes and users think"
 	case p.Name != name:
 		step.OwnLimit = "this machine was too busy to begin it"
 	case p.Dropped > 0:

@@ -55,10 +55,10 @@ type keyTrial struct {
 }
 
 // newKeyTest adds to planned organizations the users whose keys are to be
-// withdrawn; nil if none are. It is the first worker's alone.
+// withdrawn; nil if none are, as in a search. It is the first worker's alone.
 func (w *Worker) newKeyTest(whole, orgs []plan.Org) *keyTest {
 	spec := w.Scenario.Spec.KeyLifecycle
-	if w.Worker > 0 || len(orgs) == 0 || spec.Revoke+spec.Suspend == 0 {
+	if w.Worker > 0 || w.Step > 0 || len(orgs) == 0 || spec.Revoke+spec.Suspend == 0 {
 		return nil
 	}
 	t := &keyTest{Worker: w, spec: spec}

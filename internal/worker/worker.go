@@ -131,7 +131,7 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 		return nil, err
 	}
 	if o.Step > 0 {
-		if err := w.job.searchable(o.Scenario.Spec.Looping.Enabled); err != nil {
+		if err := w.job.searchable(o.Step, o.Scenario.Spec.Looping.Enabled); err != nil {
 			return nil, err
 		}
 	}
