@@ -153,7 +153,9 @@ func Budget(subject Account, others []Account, constant []Span) BudgetResult {
 			bystanders = append(bystanders, o.Requests...)
 		}
 	}
-	r.compare(bystanders, constant)
+	if r.compare(bystanders, constant); r.Refused >= MinRefused && r.Errors.Requests == [2]int{} {
+		doubt("the others could not be compared before and after: %s was first refused in no measured phase of constant load, or nobody else was at work there", r.Org)
+	}
 	for _, c := range []struct {
 		what string
 		Change
@@ -166,7 +168,7 @@ func Budget(subject Account, others []Account, constant []Span) BudgetResult {
 		case Violated:
 			accuse("the others' %s rose from %s to %s when the budget of %s was spent, by more than %s at %v%% confidence", c.what, c.write(c.Before), c.write(c.After), r.Org, c.write(c.Low), 100*(1-Level))
 		case Undecided:
-			if r.Refused >= MinRefused { // else there is no before and after
+			if r.Refused >= MinRefused && c.Requests != [2]int{} { // else there is no before and after
 				doubt("whether the others' %s changed cannot be told from %d requests before and %d after", c.what, c.Requests[0], c.Requests[1])
 			}
 		}

@@ -90,7 +90,7 @@ func TestBudget(t *testing.T) {
 		"others wait":              {purse{at: limit, slower: 300 * time.Millisecond}, whole, isolation.Violated, "latency rose"},
 		"others wait hardly":       {purse{at: limit, slower: 20 * time.Millisecond}, whole, isolation.Held, ""},
 		"costs are not known":      {purse{unknown: true}, whole, isolation.Undecided, "is not known"},
-		"under changing load":      {purse{at: limit}, nil, isolation.Undecided, "cannot be told"},
+		"under changing load":      {purse{at: limit}, nil, isolation.Undecided, "could not be compared before and after"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(20) {

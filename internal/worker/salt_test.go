@@ -127,6 +127,9 @@ func TestWithoutACacheThereIsNoVerdict(t *testing.T) {
 	if got := b.Isolation[0]; got.Verdict != "undecided" || !strings.Contains(got.Reason, "it has no prefix cache") || b.Verdict.Status != verdict.Passed {
 		t.Errorf("%+v, %+v", got, b.Verdict)
 	}
+	if warned := strings.Join(b.Warnings, "\n"); !strings.Contains(warned, "cache salt isolation on sim-small is undecided: the platform reports no cached tokens") {
+		t.Errorf("nobody is told: %s", warned)
+	}
 }
 
 // A limit holds for the check too.

@@ -289,6 +289,11 @@ func (w *Worker) conclude(b *export.Bundle) {
 	if detail := unenforced(b.Orgs, b.Summary.Rollup(stats.ByOrg)); detail != "" {
 		w.find("budgets are not enforced", "%s", detail)
 	}
+	for _, i := range b.Isolation { // so that nobody takes a run that passed for one that cleared the platform
+		if i.Verdict == string(isolation.Undecided) {
+			w.warn("%s on %s is undecided: %s", i.Kind, cmp.Or(i.Model, i.Org), i.Reason)
+		}
+	}
 	w.mu.Lock()
 	b.Warnings = append(b.Warnings, w.warnings...)
 	b.Findings = append(b.Findings, w.findings...)
