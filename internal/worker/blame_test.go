@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/capacity"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/health"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
@@ -36,6 +38,28 @@ func TestWhoBrokeAPromise(t *testing.T) {
 		v := verdict.Judge(verdict.Input{Overall: g, Streams: g, Thresholds: promise})
 		if v.Status == verdict.Passed || ours(v.Checks, promise, g, o) != c.ours {
 			t.Errorf("%s: blamed on this tool: %v; %+v", name, !c.ours, v)
+		}
+	}
+}
+
+// A search is judged by its answer, and not as a run without thresholds.
+func TestTheVerdictOnASearch(t *testing.T) {
+	for _, c := range []struct {
+		outcome      capacity.Outcome
+		before, want verdict.Status
+		reasons      int
+	}{
+		{capacity.Found, verdict.Passed, verdict.Passed, 1},
+		{capacity.NotReached, verdict.Failed, verdict.Failed, 2},
+		{capacity.TooLow, verdict.Passed, verdict.Failed, 1},
+		{capacity.OwnLimit, verdict.Passed, verdict.Broken, 1},
+		{capacity.Stopped, verdict.Interrupted, verdict.Interrupted, 2},
+	} {
+		s := &capacity.Search{Outcome: c.outcome, Steps: make([]capacity.Step, 1)}
+		v := verdict.Verdict{Status: c.before, Reasons: []string{"of a run"}}
+		judgeSearch(s, &v)
+		if v.Status != c.want || len(v.Reasons) != c.reasons || !slices.Contains(v.Reasons, s.Answer()) {
+			t.Errorf("%s: %+v", c.outcome, v)
 		}
 	}
 }

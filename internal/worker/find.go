@@ -288,11 +288,11 @@ func judgeSearch(s *capacity.Search, v *verdict.Verdict) {
 	status := map[capacity.Outcome]verdict.Status{
 		capacity.Found: verdict.Passed, capacity.NotReached: verdict.Passed, capacity.OwnLimit: verdict.Broken,
 	}[s.Outcome]
-	switch {
-	case status == "", v.Status == verdict.Failed && status == verdict.Passed:
+	if v.Status == verdict.Passed {
+		v.Reasons = nil // of a run without thresholds, which this is none of
+	}
+	if status == "" || v.Status == verdict.Failed && status == verdict.Passed {
 		status = verdict.Failed
-	case status == verdict.Passed:
-		v.Reasons = nil
 	}
 	v.Status = status
 	v.Reasons = append([]string{s.Answer()}, v.Reasons...)
