@@ -239,11 +239,18 @@ func limits(checks []verdict.Check, metric verdict.Metric) []mark {
 	return out
 }
 
+// leftmost is where a logarithmic axis begins at the earliest. Chunks that are
+// read together are 0 apart, and zero is infinitely far to the left: a few of
+// them would press all that matters against the right edge.
+const leftmost = 10 * time.Microsecond
+
 // spread bins a histogram on a logarithmic axis. The bins get finer as the
-// range gets narrower and the values more. A bucket of the histogram that lies across an edge is
-// shared out, so that the two grids do not beat against each other.
+// range gets narrower and the values more; what is shorter than leftmost is in
+// the first. A bucket of the histogram that lies across an edge is shared out,
+// so that the two grids do not beat against each other.
 func spread(id string, h *stats.Histogram) distChart {
-	low, high := math.Log10(max(ms(h.Min()), 1e-6)), math.Log10(max(ms(h.Max()), 1e-6))
+	log := func(d time.Duration) float64 { return math.Log10(ms(max(d, leftmost))) }
+	low, high := log(h.Min()), log(h.Max())
 	bins := min(max(2*math.Sqrt(float64(h.Count())), 12), 80)
 	step := 1.0 / 96
 	for _, perDecade := range []float64{96, 48, 24, 16, 12, 8, 4} {
@@ -256,8 +263,7 @@ func spread(id string, h *stats.Histogram) distChart {
 	d := distChart{ID: id, Low: first * step, Step: step, Share: make(values, int(math.Floor(high/step)-first)+1)}
 	h.Each(func(lo, hi time.Duration, n uint64) {
 		// The histogram knows the extremes exactly: no value lies outside.
-		a := math.Log10(max(ms(max(lo, h.Min())), 1e-6))
-		b := math.Log10(max(ms(min(hi+1, h.Max()+1)), 1e-6))
+		a, b := log(max(lo, h.Min())), log(min(hi+1, h.Max()+1))
 		share := 100 * float64(n) / float64(h.Count())
 		for i := int((a - d.Low) / step); i < len(d.Share); i++ {
 			edge := d.Low + float64(i+1)*step
@@ -278,7 +284,7 @@ func spread(id string, h *stats.Histogram) distChart {
 	}
 	for _, q := range percentiles {
 		if v, known := h.Known(q); known {
-			d.Marks = append(d.Marks, mark{Label: verdict.QuantileName(q) + " " + latency(v), Value: ms(v)})
+			d.Marks = append(d.Marks, mark{Label: verdict.QuantileName(q) + " " + latency(v), Value: ms(max(v, leftmost))})
 		}
 	}
 	return d
@@ -409,6 +415,9 @@ func (p *page) addSpread(checks []verdict.Check, all *stats.Group) {
 			f.Empty = ""
 			f.Alt = fmt.Sprintf("%s from %s to %s; p50 %s, p95 %s, p99 %s.", human.Count(h.Count()), latency(h.Min()), latency(h.Max()),
 				marked(h, 0.5, false), marked(h, 0.95, false), marked(h, 0.99, false))
+			if h.Min() < leftmost {
+				f.Alt += " What is shorter than " + latency(leftmost) + " is in the first bar."
+			}
 			c := spread(d.id, h)
 			c.Limits = limits(checks, d.metric)
 			p.HasLimits = p.HasLimits || len(c.Limits) > 0

@@ -115,10 +115,25 @@ func TestSpreadSharesOutEverything(t *testing.T) {
 			t.Fatalf("the bins add up to %g%%", sum)
 		}
 		// The bins agree with the histogram about where the middle is.
-		if p50 := math.Log10(ms(h.Quantile(0.5))); p50 < median-d.Step-0.01 || p50 > median+2*d.Step+0.01 {
+		if p50 := math.Log10(ms(max(h.Quantile(0.5), leftmost))); p50 < median-d.Step-0.01 || p50 > median+2*d.Step+0.01 {
 			t.Fatalf("p50 is at %g, the bins say %g", p50, median)
 		}
 	})
+}
+
+func TestSpreadIsNotPressedAsideByZeros(t *testing.T) {
+	h := new(stats.Histogram)
+	h.RecordN(0, 3)
+	h.RecordN(6*time.Millisecond, 97)
+	d := spread("x", h)
+	if d.Low != -2 || math.Abs(d.Share[0]-3) > 1e-9 || math.Abs(d.Share[len(d.Share)-1]-97) > 1e-9 {
+		t.Errorf("the axis begins at 10^%g ms, with %v", d.Low, d.Share)
+	}
+	h = new(stats.Histogram)
+	h.RecordN(time.Microsecond, 10)
+	if d := spread("x", h); d.Low != -2 || len(d.Share) != 1 || d.Share[0] != 100 || d.Marks[0].Value != 0.01 {
+		t.Errorf("got %+v", d)
+	}
 }
 
 func TestDrawableLosesNothing(t *testing.T) {

@@ -742,7 +742,7 @@ func TestHTMLMarksWhatTheGeneratorAdded(t *testing.T) {
 	text := strings.Join(strings.Fields(textOf(doc)), " ")
 	for _, want := range []string{
 		"Passed, generator-limited", "generator-limited: this tool itself may have added", "its cgroup ran out of CPU quota in 50.0% of the periods",
-		"p99 is not shown of TTFT (246), end-to-end latency (246), TPOT (246)", "Users delivered 5.50", "of 6.00 intended",
+		"p99 is not shown of TTFT (246), end-to-end latency (246), TPOT (246)", "on average 5.50 of 6.00 intended",
 		"0.90 of 1.00 CPUs used", "Where the percentiles lie with 95% confidence",
 	} {
 		if !strings.Contains(text, want) {

@@ -322,12 +322,13 @@ func (p *page) addTiles(b *export.Bundle, all *stats.Group, s *stats.Summary) {
 	}
 	add("Error rate", known(m.Answered() > 0, human.Percent(h.ErrorRate)), "", sub)
 
-	if u := h.Users; u != nil {
-		add("Users delivered", significant(u.Delivered), "", "on average, of "+significant(u.Intended)+" intended")
-	}
 	sub = ""
 	if n := len(s.Rollup(stats.ByOrg)); n > 0 {
 		sub = "most at once, in " + human.Plural(n, "organization")
+	}
+	if u := h.Users; u != nil {
+		sub += "; on average " + significant(u.Delivered) + " of " + significant(u.Intended) + " intended"
+		sub = strings.TrimPrefix(sub, "; ")
 	}
 	users := "Users"
 	if export.SumArrivals(b.Phases) != nil {

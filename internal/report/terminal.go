@@ -185,7 +185,7 @@ func (t *terminal) thresholds() {
 		row := "  " + mark + " " + human.Left(c.Name, name) + "   " + ink(human.Right(c.Observed, observed)) + "   " + human.Left(c.Limit, limit)
 		switch {
 		case c.Doubt == "":
-			t.line(row + "   " + t.Dim(human.Count(c.Samples)+" samples"))
+			t.line(row + "   " + t.Dim(human.Plural(int(c.Samples), "sample")))
 		case human.Width(row+c.Doubt)+3 <= t.o.Width:
 			t.line(row + "   " + t.Warn(c.Doubt))
 		default:
