@@ -56,10 +56,14 @@ func Load(path string, getenv func(string) (string, bool)) (*Scenario, error) {
 func Parse(name string, data []byte, getenv func(string) (string, bool)) (*Scenario, error) {
 	s, _, err := ParseDocuments(name, data, getenv)
 	if err == nil && s == nil {
-		return nil, &Faults{List: []Fault{{File: name, Message: "there is no document of kind " + KindLoadTestScenario,
-			Hint: "begin with apiVersion: loadtest.ai-aas.dev/v1 and kind: " + KindLoadTestScenario}}}
+		err = noScenario(name)
 	}
 	return s, err
+}
+
+func noScenario(name string) error {
+	return &Faults{List: []Fault{{File: name, Message: "there is no document of kind " + KindLoadTestScenario,
+		Hint: "begin with apiVersion: loadtest.ai-aas.dev/v1 and kind: " + KindLoadTestScenario}}}
 }
 
 // ParseDocuments is Parse for files that may also hold TestScenarios alone;
@@ -73,6 +77,9 @@ func ParseDocuments(name string, data []byte, getenv func(string) (string, bool)
 	}
 	if err := d.faults.err(); err != nil {
 		return nil, nil, err
+	}
+	if s == nil && len(tests) == 0 {
+		return nil, nil, noScenario(name)
 	}
 	return s, tests, nil
 }

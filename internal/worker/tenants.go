@@ -15,6 +15,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/bootstrap"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cleanup"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/plan"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -110,7 +111,7 @@ func (w *Worker) removeTenants(ctx context.Context, book *ledger.Ledger, b *expo
 	switch {
 	case b.Cleanup.Status == "done":
 	case b.Cleanup.Remaining > 0:
-		w.warn("clean-up is incomplete: %d things may remain on the platform", b.Cleanup.Remaining)
+		w.warn("clean-up is incomplete: %s may remain on the platform", human.Plural(b.Cleanup.Remaining, "thing"))
 	default:
 		w.warn("the tenants are removed, but that could not be written into the ledger %s", book.Path())
 	}
@@ -162,7 +163,7 @@ func (w *Worker) preflight(ctx context.Context, users []simulator.Identity) erro
 	if len(script.Models) == 0 {
 		models, err := w.models(ctx, first.Keys[0])
 		if err != nil {
-			return fmt.Errorf("the scenario names no model, and the target lists none: name one under userBehavior.modelPreferences (%w)", err)
+			return fmt.Errorf("the scenario names no model under userBehavior.modelPreferences, and the target was asked for its models in vain: %w", err)
 		}
 		script.Models = []simulator.Model{{Name: models[0].ID, Weight: 1}}
 		if err := w.job.affordable(); err != nil {
