@@ -23,6 +23,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report/reporttest"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 )
 
 // document is a rendered report, parsed as a browser would.
@@ -727,6 +728,18 @@ func TestVendoredFiles(t *testing.T) {
 		if l[1] == "uPlot.LICENSE" && !bytes.Contains(data, []byte("The MIT License")) {
 			t.Error("that is not the licence")
 		}
+	}
+}
+
+// TestHTMLOfABrokenRun: a run that made no load says nothing of the promises
+// that its scenario makes.
+func TestHTMLOfABrokenRun(t *testing.T) {
+	var out bytes.Buffer
+	if err := report.HTML(&out, &export.Bundle{Verdict: verdict.Judge(verdict.Input{Broken: "nothing listens there"})}); err != nil {
+		t.Fatal(err)
+	}
+	if s := out.String(); !strings.Contains(s, "No threshold was judged") || strings.Contains(s, "sets no thresholds") {
+		t.Error("the report of a broken run speaks of the scenario's thresholds")
 	}
 }
 

@@ -192,6 +192,9 @@ func (p *page) addVerdict(b *export.Bundle, late bool) {
 		ID: "thresholds", Caption: "Thresholds", Headed: true, Empty: "The scenario sets no thresholds. Set slo in the scenario to have the run judged.",
 		Columns: []column{{Name: "Threshold"}, {Name: "Promised", Numeric: true}, {Name: "Observed", Numeric: true}, {Name: "Result"}, {Name: "Samples", Numeric: true}},
 	}
+	if b.Verdict.Status == verdict.Broken {
+		t.Empty = "No threshold was judged: there is nothing to judge it by."
+	}
 	if b.Search != nil {
 		t.Empty = "Every step was judged by the promises of the scenario by itself."
 	}

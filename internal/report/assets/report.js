@@ -304,7 +304,7 @@
       ...(spec.limits || []).map((m) => ({ ...m, color: "bad", dashed: true })),
     ].sort((a, b) => a.value - b.value);
     const u = new uPlot({
-      width: mount.clientWidth, height: 170 + line * rows, padding: [line * rows + 4, 12, 0, 0],
+      width: mount.clientWidth, height: 170 + line * rows, padding: [line * rows + 4, 20, 0, 0],
       legend: { show: false },
       cursor: {
         y: false, points: { show: false }, drag: { x: false, y: false },
