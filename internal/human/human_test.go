@@ -65,6 +65,13 @@ func TestInk(t *testing.T) {
 	}
 }
 
+func TestWrapKeepsWhatPeopleCopy(t *testing.T) {
+	got := human.Wrap("removed by: loadtest cleanup --run 20261123-174019-0631", 42)
+	if want := []string{"removed by: loadtest cleanup --run", "20261123-174019-0631"}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestColumns(t *testing.T) {
 	painted := human.Ink{Color: true}.Good("né")
 	for _, s := range []string{human.Left(painted, 5), human.Right(painted, 5), human.Left("too long", 5), human.Right("日本語", 5)} {

@@ -58,10 +58,15 @@ func Right(s string, width int) string {
 // Cut shortens s to width columns, the last of which is then "…".
 func Cut(s string, width int) string { return ansi.Truncate(s, max(0, width), "…") }
 
+// nonBreakingHyphen is one column wide, and no place to break a line.
+const nonBreakingHyphen = "\u2011"
+
 // Wrap breaks s at spaces into lines of at most width columns; a word that is
 // longer is broken.
 func Wrap(s string, width int) []string {
-	return strings.Split(ansi.Wrap(Clean(s), max(1, width), ""), "\n")
+	// Hyphens are in what people copy: IDs, paths, commands.
+	s = strings.ReplaceAll(Clean(s), "-", nonBreakingHyphen)
+	return strings.Split(strings.ReplaceAll(ansi.Wrap(s, max(1, width), ""), nonBreakingHyphen, "-"), "\n")
 }
 
 // Clean makes one line of s and drops control characters: text that came from
