@@ -352,9 +352,7 @@ func (r *localRun) models(s *config.Scenario) []platformsim.Model {
 		models = append(models, standIn)
 	}
 	if places := s.Spec.Targets.EmbeddedPlaces; places > 0 {
-		for i := range models {
-			models[i].Backend.MaxRunning = places
-		}
+		models = platformsim.WithPlaces(models, places)
 	}
 	return models
 }

@@ -163,16 +163,7 @@ func (s *searcher) step(ctx context.Context, load float64, purpose capacity.Purp
 	s.fleet = fleet
 	s.mu.Unlock()
 	s.setStage(live.Running)
-	watched, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() { defer close(done); s.watchLimits(watched, fleet) }()
-	monitor := health.Start(s.inFlight.Load)
-	s.pulse.Beat()
-	err = fleet.Run(ctx)
-	s.pulse.Rest()
-	observed := monitor.Stop()
-	stop()
-	<-done
+	observed, err := s.runFleet(ctx, fleet, func(context.Context) {})
 	s.describePhases(s.b, fleet)
 	if breaker != nil {
 		s.describeBreaker(breaker)

@@ -68,20 +68,12 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	w.setStage(live.Running)
 	w.Log.Info("load started", zap.Int("users", len(users)))
 
-	watched, stopWatching := context.WithCancel(ctx)
-	var watching sync.WaitGroup
 	w.guard.Begin()
-	watching.Go(func() { w.watchLimits(watched, fleet) })
+	beside := func(context.Context) {}
 	if w.keys != nil {
-		watching.Go(func() { w.keys.run(watched, client, func(why error) { fleet.Stop(why) }) })
+		beside = func(ctx context.Context) { w.keys.run(ctx, client, func(why error) { fleet.Stop(why) }) }
 	}
-	monitor := health.Start(w.inFlight.Load)
-	w.pulse.Beat()
-	err = fleet.Run(ctx)
-	w.pulse.Rest()
-	w.observed = monitor.Stop()
-	stopWatching()
-	watching.Wait()
+	w.observed, err = w.runFleet(ctx, fleet, beside)
 
 	w.describeLoad(b, fleet)
 	w.describeLimits(b, len(users))
@@ -109,6 +101,24 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	}
 	w.Log.Info("load ended", zap.String("reason", b.Stop.Reason), zap.String("detail", b.Stop.Detail))
 	return nil
+}
+
+// runFleet lets a fleet run until it is done, a limit is reached or ctx ends,
+// with something beside it whose context ends with the load, and returns what
+// was seen of this process meanwhile.
+func (w *Worker) runFleet(ctx context.Context, fleet *simulator.Fleet, beside func(context.Context)) (*health.Observations, error) {
+	watched, stopWatching := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { w.watchLimits(watched, fleet) })
+	watching.Go(func() { beside(watched) })
+	monitor := health.Start(w.inFlight.Load)
+	w.pulse.Beat()
+	err := fleet.Run(ctx)
+	w.pulse.Rest()
+	observed := monitor.Stop()
+	stopWatching()
+	watching.Wait()
+	return observed, err
 }
 
 // fleetOptions are those of a load of that pattern. Under open load the phases
