@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -70,7 +71,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("| cell | requests | tokens | token error | TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | e2e p50 | e2e p99 | rounding |\n|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("| cell | requests | tokens | token error | TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | e2e p50 | e2e p99 | rounding | CPU |\n|---|---|---|---|---|---|---|---|---|---|---|---|")
 	if *router != "" {
 		c := cell{Name: "given", Users: *users, Tokens: 64, Duration: *length}
 		return c.measure(ctx, bin, filepath.Join(dir, "given"), server{
@@ -135,7 +136,7 @@ func (c cell) load() string {
 
 // measure runs the tool against the server and prints a line. stop, if there is
 // one, ends the server, and with that its log.
-func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func() error) error {
+func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func() (time.Duration, error)) error {
 	file := filepath.Join(dir, "scenario.yaml")
 	text := fmt.Appendf(nil, scenario, c.Users, c.Think.Seconds(), s.Model, c.Tokens, c.load(), s.Router, s.UserOrg)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -146,9 +147,14 @@ func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func(
 	}
 	cmd := exec.CommandContext(ctx, bin, "run", file, "--output-dir", dir) //nolint:gosec // our own
 	cmd.Env = append(os.Environ(), "TRUTH_ADMIN_KEY="+s.AdminKey)
+	began := time.Now()
 	said, err := cmd.CombinedOutput()
+	whole := time.Since(began) * time.Duration(runtime.NumCPU())
+	var platform time.Duration
 	if stop != nil {
-		err = errors.Join(err, stop())
+		var stopped error
+		platform, stopped = stop()
+		err = errors.Join(err, stopped)
 	}
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, said)
@@ -161,14 +167,16 @@ func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func(
 	if err != nil {
 		return err
 	}
-	return c.compare(b, entries)
+	busy := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + platform
+	return c.compare(b, entries, float64(busy)/float64(whole))
 }
 
 // serveArg is how this program calls itself to be the platform.
 const serveArg = "serve"
 
-// start runs the cell's platform in a process of its own.
-func (c cell) start(ctx context.Context, dir string) (s server, stop func() error, err error) {
+// start runs the cell's platform in a process of its own. stop tells how much
+// CPU time it had.
+func (c cell) start(ctx context.Context, dir string) (s server, stop func() (time.Duration, error), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return s, nil, err
@@ -191,12 +199,16 @@ func (c cell) start(ctx context.Context, dir string) (s server, stop func() erro
 	if err := cmd.Start(); err != nil {
 		return s, nil, err
 	}
-	stop = func() error { return errors.Join(in.Close(), cmd.Wait()) }
+	stop = func() (time.Duration, error) {
+		err := errors.Join(in.Close(), cmd.Wait())
+		return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), err
+	}
 	if _, err = in.Write(append(order, '\n')); err == nil {
 		err = json.NewDecoder(out).Decode(&s)
 	}
 	if err != nil {
-		return s, nil, errors.Join(err, stop())
+		_, stopped := stop()
+		return s, nil, errors.Join(err, stopped)
 	}
 	return s, stop, nil
 }

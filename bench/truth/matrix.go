@@ -71,6 +71,10 @@ func matrix() (cells []cell) {
 	add("5000 streams, ITL 1s", false, func(c *cell) {
 		c.Users, c.ITL, c.Tokens, c.TTFT, c.Think, c.Duration = 5000, time.Second, 10, 0, 10*time.Second, max(duration, 20*time.Second)
 	})
+	// As much as the platform and the tool can do side by side on two cores.
+	add("busy: 600 users, 200 tokens", false, func(c *cell) {
+		c.Users, c.ITL, c.Tokens, c.Think = 600, 10*time.Millisecond, 200, 200*time.Millisecond
+	})
 	add("open, 30 arrivals/s", true, func(c *cell) { c.Arrivals = 30 })
 	add("open, 200 arrivals/s of 8 tokens", false, func(c *cell) { c.Arrivals, c.Tokens = 200, 8 })
 	add("TLS, HTTP/1.1", false, func(c *cell) { c.TLS = true })
@@ -84,7 +88,8 @@ func matrix() (cells []cell) {
 }
 
 // compare prints the cell's line. Its error says what had to be equal and was not.
-func (c cell) compare(b *export.Bundle, entries []platformsim.Entry) error {
+// busy is the share of the machine's CPUs that the tool and the platform had, 0 to 1.
+func (c cell) compare(b *export.Bundle, entries []platformsim.Entry, busy float64) error {
 	overall := b.Summary.Overall()
 	var requests, tokens, prompt, chunks int64
 	for _, e := range entries {
@@ -135,7 +140,7 @@ func (c cell) compare(b *export.Bundle, entries []platformsim.Entry) error {
 			line += fmt.Sprintf(" %+d µs of %.1f ms |", (ours - truth).Microseconds(), float64(truth)/1e6)
 		}
 	}
-	fmt.Printf("%s %.2f%% |\n", line, 100*rounding)
+	fmt.Printf("%s %.2f%% | %.0f%% |\n", line, 100*rounding, 100*busy)
 	if rounding > 0.01 {
 		errs = append(errs, fmt.Errorf("a percentile of the histogram is %.2f%% off the exact one", 100*rounding))
 	}
