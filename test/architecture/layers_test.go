@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"internal/platform", "internal/plan", "internal/loadpattern", "internal/questions", "internal/documents", "internal/blob", "internal/blob/blobtest", "internal/ledger", "internal/config", "internal/chaos", "internal/server", "internal/tracing", "internal/platformsim/llm"},
 	{"internal/stats", "internal/bootstrap", "internal/cleanup", "internal/simulator", "internal/interaction", "internal/platformsim"},
 	{"internal/health", "internal/limits", "internal/verdict", "internal/isolation", "internal/capacity", "internal/metrics"},
-	{"internal/export"},
+	{"internal/export", "internal/dashboards"},
 	{"internal/report", "internal/report/reporttest", "internal/live", "internal/results"},
 	{"internal/worker", "internal/processes"},
 	{"internal/cli"},

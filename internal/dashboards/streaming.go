@@ -1,0 +1,56 @@
+package dashboards
+
+var streaming = board{
+	name: "streaming", title: "Streaming",
+	about: "What a reader sees: how soon the first token comes, how evenly the others follow, and how fast.",
+	rows: []row{
+		{4, []panel{
+			{kind: number, title: "Time to first token, p95", unit: seconds, none: "no streams",
+				about:   "TTFT of measured successes that stream.",
+				queries: []query{{expr: ttft.over(0.95, "")}}},
+			{kind: number, title: "Between tokens, p99", unit: seconds, none: "no streams",
+				about:   "ITL: every gap between two chunks with content. A long one is a stutter that readers see.",
+				queries: []query{{expr: itl.over(0.99, "")}}},
+			{kind: number, title: "Tokens written a second", unit: speed,
+				about:   "Completion tokens of all requests together: what the platform delivers.",
+				queries: []query{{expr: rate("", "user_tokens_total", `token_type="completion"`)}}},
+			{kind: number, title: "Streams broken off", unit: plain, bad: 1, none: "no streams",
+				about:   "Streams that ended too early after the first token, in the whole run so far.",
+				queries: []query{{expr: total("", "llm_streaming_interruptions_total")}}},
+			{kind: number, title: "Cold starts", unit: plain, bad: 1, none: "no streams",
+				about:   "First answers, at the beginning or after 30 s without requests, that took at least 3 times the median of the 10 that followed, and 0.5 s more.",
+				queries: []query{{expr: total("", "llm_cold_start_detections_total")}}},
+		}},
+		{9, []panel{
+			{kind: lines, title: "Time to first token", unit: seconds,
+				about:   "TTFT of measured successes that stream: waiting for a place, and reading the prompt.",
+				queries: ttft.percentiles(0.5, 0.9, 0.95, 0.99)},
+			{kind: heat, title: "Time to first token, heatmap", unit: millis,
+				about:   "How many measured successes had their first token after how long. A second band above is queueing, or prompts that were not cached.",
+				queries: []query{{expr: buckets(ttft.classic, "$__rate_interval"), legend: "{{le}}"}}},
+		}},
+		{9, []panel{
+			{kind: lines, title: "Between tokens (ITL)", unit: seconds,
+				about:   "Every gap between two chunks with content, of measured successes. It grows with the batch on the backend.",
+				queries: itl.percentiles(0.5, 0.95, 0.99)},
+			{kind: lines, title: "Per token (TPOT)", unit: seconds,
+				about:   "The time that a request took after its first token, divided by the tokens after the first: one value for each measured success.",
+				queries: tpot.percentiles(0.5, 0.95, 0.99)},
+		}},
+		{9, []panel{
+			{kind: lines, title: "Speed of an answer", unit: speed,
+				about: "Completion tokens of a measured success divided by its end-to-end latency. Percentiles are as exact as the buckets: 10, 20, 50, 100, 200 and 500; p5 is what the slowest twentieth gets.",
+				queries: []query{
+					{expr: mean("", "llm_tokens_per_second", rate), legend: "mean"},
+					{expr: quantile(0.5, "", "llm_tokens_per_second", rate), legend: "p50"},
+					{expr: quantile(0.05, "", "llm_tokens_per_second", rate), legend: "p5"},
+				}},
+			{kind: lines, title: "Tokens written a second", unit: speed,
+				about:   "Completion tokens of all requests, by model.",
+				queries: []query{{expr: rate("model", "user_tokens_total", `token_type="completion"`), legend: "{{model}}"}}},
+			{kind: columnsOverTime, title: "Streams broken off", unit: plain, links: "errors",
+				about:   "Streams that ended too early after the first token, by the type of error.",
+				queries: []query{{expr: fresh("interruption_reason", "llm_streaming_interruptions_total"), legend: "{{interruption_reason}}"}}},
+		}},
+	},
+}
