@@ -36,7 +36,7 @@ bench: ## the benchmarks quoted in docs/benchmarks.md
 	$(GO) run ./bench/users
 	$(GO) run ./bench/compare
 
-pictures: ## the pictures in the documents (chromium, pngquant)
+pictures: ## the pictures in the documents (chromium, pngquant, prometheus)
 	docs/images/draw.sh
 
 clean:

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Draws the pictures of the README again, from a real run:
+# Draws the pictures of the documents again, from real runs:
 #
-#   docs/images/draw.sh                 runs the demo first, about 20 seconds
-#   docs/images/draw.sh RESULT.json     draws a result that exists
+#   docs/images/draw.sh                 runs the demo first, about 20 seconds, and what
+#                                       the dashboards show, about 2 minutes
+#   docs/images/draw.sh RESULT.json     draws a result that exists, and no dashboards
 #
-# Needs Go, chromium and pngquant. Nothing else should be busy meanwhile: a
+# Needs Go, chromium and pngquant; for the dashboards what test/e2e/install.sh
+# installs. Nothing else should be busy meanwhile: a
 # machine that is short of time shows in the latencies.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -32,5 +34,12 @@ shoot report-dark.png 0
 
 LIVE_PICTURES=$work go test -count=1 -run '^TestPicture$' ./internal/live >/dev/null
 cp "$work/live-80.svg" docs/images/live.svg
+
+if [ $# = 0 ]; then
+  LOADTEST_SCREENSHOTS=$work go test -tags e2e -count=1 -run '^TestDashboards$' ./test/e2e >/dev/null
+  for picture in "$work"/dashboard-*.png; do
+    pngquant --force --quality 60-90 --output "docs/images/$(basename "$picture")" "$picture"
+  done
+fi
 chmod 644 docs/images/*.png docs/images/live.svg
 ls -l docs/images
