@@ -418,7 +418,9 @@ func (k *call) readAll(body io.Reader, most int) error {
 func (k *call) answer(body io.Reader) *Error {
 	x, q := k.x, k.q
 	err := k.readAll(body, maxAnswer)
-	x.Done = k.c.Now()
+	if x.Done = k.c.Now(); err == nil {
+		x.Done = arrival(body, k.c.epoch)
+	}
 	switch {
 	case errors.Is(err, errLongAnswer):
 		return k.invalid(err.Error(), nil)
@@ -469,7 +471,7 @@ func (k *call) stream(body io.Reader, mediaType string) *Error {
 		data, err := events.next()
 		switch {
 		case errors.Is(err, io.EOF): // not: unexpected EOF
-			x.Done = k.c.Now()
+			x.Done = arrival(body, k.c.epoch)
 			switch {
 			case x.FinishReason != "":
 				return nil // not every server says [DONE]

@@ -51,6 +51,10 @@ var errLongHead = fmt.Errorf("malformed HTTP response: its head is longer than %
 // longAgo as a deadline ends reading and writing at once.
 var longAgo = time.Unix(1, 0)
 
+// longestLate is how long bytes may have lain in a socket; beyond that it is
+// rather the clock that was set.
+const longestLate = time.Minute
+
 // refusalPatience is how long to wait for an answer to half a request.
 const refusalPatience = 50 * time.Millisecond
 
@@ -61,6 +65,8 @@ type link struct {
 	alive  func() bool
 	cut    func() // ends reading and writing, at once
 	br     *bufio.Reader
+	stamps *arrivals // nil where nothing tells when bytes arrive
+	came   time.Time // when what was read last arrived, as far as is known
 	left   int       // how much of a head may still be read; negative: no bound
 	reused bool      // for another call before
 	began  bool      // something of an answer was read
@@ -82,12 +88,31 @@ func (l *link) Read(b []byte) (int, error) {
 	if l.left > 0 {
 		b = b[:min(len(b), l.left)]
 	}
-	n, err := l.conn.Read(b)
+	n, err := l.receive(b)
 	if n > 0 {
 		l.began = true
 		if l.left > 0 {
 			l.left -= n
 		}
+	}
+	return n, err
+}
+
+// receive reads from the connection, and notes when that arrived.
+func (l *link) receive(b []byte) (n int, err error) {
+	if l.stamps == nil {
+		n, err = l.conn.Read(b)
+		l.came = time.Now()
+		return n, err
+	}
+	n, err = l.stamps.read(b)
+	now := time.Now()
+	late := now.Sub(l.stamps.at)
+	if l.stamps.at.IsZero() || late < 0 || late > longestLate {
+		late = 0
+	}
+	if came := now.Add(-late); came.After(l.came) {
+		l.came = came
 	}
 	return n, err
 }
@@ -143,7 +168,7 @@ func (p *plain) take(ctx context.Context, deadline time.Time, watch *watcher) (*
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	l := &link{of: p, conn: conn, alive: listen(conn)}
+	l := &link{of: p, conn: conn, alive: listen(conn), stamps: newArrivals(conn)}
 	l.cut = func() { _ = conn.SetDeadline(longAgo) }
 	l.br = bufio.NewReaderSize(l, p.transport.ReadBufferSize)
 	return l, nil
@@ -229,7 +254,7 @@ func (l *link) exchange(ctx context.Context, method string, out []byte, watch *w
 	}
 	_, err = l.br.Peek(1)
 	if err == nil {
-		watch.headByte.Store(int64(sinceEpoch(watch.epoch)))
+		watch.headByte.Store(int64(max(1, l.came.Sub(watch.epoch))))
 		resp, err = l.head(method)
 	}
 	if err != nil {
@@ -389,8 +414,9 @@ func trailer(br *bufio.Reader) error {
 
 // linkBody is the body of an answer. It gives the connection back at the end.
 type linkBody struct {
-	l   *link // nil once it was given back
-	err error // how the body ended
+	l    *link     // nil once it was given back
+	err  error     // how the body ended
+	came time.Time // when what was read last arrived
 }
 
 // Read implements [io.Reader].
@@ -413,6 +439,7 @@ func (b *linkBody) Read(p []byte) (n int, err error) {
 			err = io.ErrUnexpectedEOF
 		}
 	}
+	b.came = l.came
 	switch {
 	case err == io.EOF: //nolint:errorlint // an unexpected end is another error
 		l.end(!l.closes)
@@ -424,6 +451,9 @@ func (b *linkBody) Read(p []byte) (n int, err error) {
 	b.l, b.err = nil, err
 	return n, err
 }
+
+// arrived is when what was read last had arrived.
+func (b *linkBody) arrived() time.Time { return b.came }
 
 // Close implements [io.Closer].
 func (b *linkBody) Close() error {

@@ -12,9 +12,9 @@ import (
 // colon starts a comment, several data lines make one event, a blank line
 // ends it, and an event without its blank line never happened.
 //
-// It keeps time: an event came when the read that completed it returned, and
-// events that came in one read came at one time. What the caller does with an
-// event cannot make the next one look late.
+// It keeps time: an event came when what the read that completed it returned
+// had arrived, and events that came in one read came at one time. What the
+// caller does with an event cannot make the next one look late.
 //
 // It may be used again after reset and then allocates nothing.
 type eventStream struct {
@@ -32,7 +32,7 @@ type eventStream struct {
 	data []byte
 	// failed is set with an event that the server named "error".
 	failed bool
-	// at is when the last read returned, from the epoch.
+	// at is when what was read last had arrived, from the epoch.
 	at time.Duration
 	// bytes counts what was read.
 	bytes int64
@@ -151,7 +151,7 @@ func (e *eventStream) fill() error {
 		n, err := e.src.Read(e.buf[len(e.buf):cap(e.buf)])
 		e.err = err
 		if n > 0 {
-			e.at = sinceEpoch(e.epoch)
+			e.at = arrival(e.src, e.epoch)
 			e.buf = e.buf[:len(e.buf)+n]
 			e.bytes += int64(n)
 			return nil
@@ -161,6 +161,15 @@ func (e *eventStream) fill() error {
 		}
 	}
 	return io.ErrNoProgress
+}
+
+// arrival is when what was last read from src had arrived, from the epoch: as
+// src knows, or else now.
+func arrival(src io.Reader, epoch time.Time) time.Duration {
+	if known, ok := src.(interface{ arrived() time.Time }); ok {
+		return max(1, known.arrived().Sub(epoch))
+	}
+	return sinceEpoch(epoch)
 }
 
 // sinceEpoch is the time now, from the epoch, on the monotonic clock. It is
