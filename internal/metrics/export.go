@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -34,11 +33,10 @@ const (
 // Exporter pushes metrics to a target while a run lasts. It runs beside the
 // load: however slow or dead the target is, no request waits for it.
 type Exporter struct {
-	target   Target
-	gatherer prometheus.Gatherer
-	metrics  *Metrics
-	stop     context.CancelFunc
-	done     chan struct{}
+	target  Target
+	metrics *Metrics
+	stop    context.CancelFunc
+	done    chan struct{}
 
 	ok, failed int
 	last       error // of the last attempt
@@ -46,9 +44,9 @@ type Exporter struct {
 
 // Export starts to push to a target, at once and then at every interval.
 // Stop must be called.
-func (m *Metrics) Export(g prometheus.Gatherer, t Target, interval time.Duration) *Exporter {
+func (m *Metrics) Export(t Target, interval time.Duration) *Exporter {
 	ctx, stop := context.WithCancel(context.Background())
-	x := &Exporter{target: t, gatherer: g, metrics: m, stop: stop, done: make(chan struct{})}
+	x := &Exporter{target: t, metrics: m, stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(x.done)
 		tick := time.NewTicker(interval)
@@ -123,7 +121,7 @@ func (x *Exporter) count(err error) {
 }
 
 func (x *Exporter) push(ctx context.Context) error {
-	families, err := x.gatherer.Gather()
+	families, err := x.metrics.Gather()
 	if err != nil {
 		return fmt.Errorf("gather the metrics: %w", err)
 	}

@@ -96,7 +96,7 @@ func TestExporter(t *testing.T) {
 				m, reg := fresh(t, 1, metrics.Options{})
 				x := &target{}
 				test.at(x, 0)
-				e := m.Export(reg, x.Target(), 4*time.Second)
+				e := m.Export(x.Target(), 4*time.Second)
 				began := time.Now()
 				for second := range 61 {
 					test.at(x, second)

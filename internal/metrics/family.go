@@ -1,10 +1,10 @@
 package metrics
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -115,52 +115,53 @@ func Families() []Family { return slices.Clone(families) }
 // described is a family ready to be emitted.
 type described struct {
 	Family
-	desc  *prometheus.Desc
+	kind  dto.MetricType
+	name  string // whole
 	fixed []*dto.LabelPair
 	order []int // of the labels by name: an index into fixed, or after them into Labels
 }
 
-func describe(fixed prometheus.Labels) map[string]*described {
+func describe(fixed map[string]string) map[string]*described {
 	var pairs []*dto.LabelPair
 	for name, value := range fixed {
 		pairs = append(pairs, &dto.LabelPair{Name: &name, Value: &value})
 	}
 	all := make(map[string]*described, len(families))
 	for _, f := range families {
-		d := &described{Family: f, desc: prometheus.NewDesc(Prefix+f.Name, f.Help, f.Labels, fixed), fixed: pairs}
+		d := &described{Family: f, kind: f.Kind.wire(), name: Prefix + f.Name, fixed: pairs}
 		for i := range len(pairs) + len(f.Labels) {
 			d.order = append(d.order, i)
 		}
-		slices.SortFunc(d.order, func(i, j int) int { return strings.Compare(d.name(i), d.name(j)) })
+		slices.SortFunc(d.order, func(i, j int) int { return strings.Compare(d.label(i), d.label(j)) })
 		all[f.Name] = d
 	}
 	return all
 }
 
-func (d *described) name(i int) string {
+func (k Kind) wire() dto.MetricType {
+	switch k {
+	case Counter:
+		return dto.MetricType_COUNTER
+	case Summary:
+		return dto.MetricType_SUMMARY
+	case Histogram, Native:
+		return dto.MetricType_HISTOGRAM
+	default:
+		return dto.MetricType_GAUGE
+	}
+}
+
+func (d *described) label(i int) string {
 	if i < len(d.fixed) {
 		return *d.fixed[i].Name
 	}
 	return d.Labels[i-len(d.fixed)]
 }
 
-// sample is one series at a moment.
-type sample struct {
-	desc *prometheus.Desc
-	data *dto.Metric
-}
-
-func (s sample) Desc() *prometheus.Desc { return s.desc }
-
-func (s sample) Write(out *dto.Metric) error {
-	out.Label, out.Counter, out.Gauge, out.Summary, out.Histogram = s.data.Label, s.data.Counter, s.data.Gauge, s.data.Summary, s.data.Histogram
-	return nil
-}
-
-// emitter makes samples of numbers.
+// emitter makes metrics of numbers, family by family.
 type emitter struct {
 	families map[string]*described
-	to       chan<- prometheus.Metric
+	made     map[string]*dto.MetricFamily
 }
 
 func (e emitter) send(name string, data *dto.Metric, values []string) {
@@ -177,7 +178,19 @@ func (e emitter) send(name string, data *dto.Metric, values []string) {
 			data.Label[to] = &own[from-len(f.fixed)]
 		}
 	}
-	e.to <- sample{f.desc, data}
+	family := e.made[name]
+	if family == nil {
+		family = &dto.MetricFamily{Name: &f.name, Help: &f.Help, Type: &f.kind}
+		e.made[name] = family
+	}
+	family.Metric = append(family.Metric, data)
+}
+
+// all are the families that have metrics, by name.
+func (e emitter) all() []*dto.MetricFamily {
+	out := slices.Collect(maps.Values(e.made))
+	slices.SortFunc(out, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return out
 }
 
 // number emits a counter or a gauge.

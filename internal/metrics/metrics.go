@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
@@ -78,7 +80,7 @@ type Phase struct {
 }
 
 // Metrics folds records, and what else a worker tells it, into metrics. It is
-// a [prometheus.Collector] and safe for concurrent use.
+// a [prometheus.Gatherer] and safe for concurrent use.
 type Metrics struct {
 	opt      Options
 	families map[string]*described
@@ -108,16 +110,16 @@ type Metrics struct {
 }
 
 var (
-	_ record.Sink          = (*Metrics)(nil)
-	_ prometheus.Collector = (*Metrics)(nil)
+	_ record.Sink         = (*Metrics)(nil)
+	_ prometheus.Gatherer = (*Metrics)(nil)
 )
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// New makes the metrics of one worker and registers them. Its error is about
-// labels that Prometheus would not take.
-func New(reg prometheus.Registerer, o Options) (*Metrics, error) {
-	fixed := prometheus.Labels{"test_run_id": o.RunID, "worker_id": strconv.Itoa(o.Worker)}
+// New makes the metrics of one worker. Its error is about labels that Prometheus
+// would not take.
+func New(o Options) (*Metrics, error) {
+	fixed := map[string]string{"test_run_id": o.RunID, "worker_id": strconv.Itoa(o.Worker)}
 	taken := map[string]bool{"test_run_id": true, "worker_id": true, "le": true, "quantile": true, "job": true, "instance": true}
 	for _, f := range families {
 		for _, l := range f.Labels {
@@ -140,9 +142,6 @@ func New(reg prometheus.Registerer, o Options) (*Metrics, error) {
 	}
 	m.room.left.Store(Room - backendRoom - reserved)
 	m.backroom.left.Store(backendRoom)
-	if err := reg.Register(m); err != nil {
-		return nil, fmt.Errorf("register the metrics: %w", err)
-	}
 	return m, nil
 }
 
@@ -331,13 +330,6 @@ func (m *Metrics) Begin(model, org string) (end func()) {
 	return func() { n.Add(-1) }
 }
 
-// Describe implements [prometheus.Collector].
-func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, f := range m.families {
-		ch <- f.desc
-	}
-}
-
 // totals are summed up while owners are emitted, so that what is said of the
 // run is what is said of its users.
 type totals struct {
@@ -346,9 +338,11 @@ type totals struct {
 	costs    int64
 }
 
-// Collect implements [prometheus.Collector].
-func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	e := emitter{m.families, ch}
+// Gather implements [prometheus.Gatherer]: what is returned is the caller's. The
+// error is always nil. It does without a registry, which would check and sort
+// what is right by construction, and took most of the time.
+func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
+	e := emitter{m.families, make(map[string]*dto.MetricFamily, len(m.families))}
 	state := State{Stage: Starting}
 	if m.opt.State != nil {
 		state = m.opt.State()
@@ -359,6 +353,10 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		e.number("llm_backend_requests_in_flight", float64(n.Load()), key[0], "", key[1])
 	}
 	m.mu.RUnlock()
+	slices.SortFunc(owners, func(a, b *owner) int { return cmp.Or(cmp.Compare(a.org, b.org), cmp.Compare(a.user, b.user)) })
+	slices.SortFunc(backends, func(a, b *backend) int {
+		return cmp.Or(cmp.Compare(a.model, b.model), cmp.Compare(a.id, b.id), cmp.Compare(a.org, b.org))
+	})
 
 	run := totals{tokens: map[string][len(tokenTypes)]uint64{}}
 	for _, o := range owners {
@@ -371,4 +369,5 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.emitWorker(e, state)
 	m.emitRun(e, state, run)
 	m.exports.emit(e)
+	return e.all(), nil
 }

@@ -380,7 +380,7 @@ func TestColdStart(t *testing.T) {
 
 func TestLabelsThatCannotBe(t *testing.T) {
 	for name, problem := range map[string]string{"model": "have already", "le": "have already", "worker_id": "have already", "a-b": "cannot be a label", "__x": "cannot be a label"} {
-		_, err := metrics.New(prometheus.NewRegistry(), metrics.Options{Labels: map[string]string{name: "v"}})
+		_, err := metrics.New(metrics.Options{Labels: map[string]string{name: "v"}})
 		if err == nil || !strings.Contains(err.Error(), problem) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}

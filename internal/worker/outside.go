@@ -26,7 +26,6 @@ const finished = "finished"
 // outside is what others see of a run while it lasts. Nil shows nothing.
 type outside struct {
 	metrics   *metrics.Metrics
-	registry  *prometheus.Registry
 	targets   []metrics.Target
 	interval  time.Duration
 	exporters []*metrics.Exporter
@@ -39,7 +38,7 @@ func (w *Worker) lookFromOutside() (*outside, error) {
 	if !w.Metrics && spec.PushgatewayURL == "" && spec.RemoteWriteURL == "" && spec.OTLPEndpoint == "" {
 		return nil, nil
 	}
-	o := &outside{registry: prometheus.NewRegistry(), interval: spec.ExportInterval}
+	o := &outside{interval: spec.ExportInterval}
 	var promises []metrics.Promise
 	for _, t := range w.job.thresholds {
 		if t.Latency > 0 {
@@ -47,7 +46,7 @@ func (w *Worker) lookFromOutside() (*outside, error) {
 		}
 	}
 	var err error
-	o.metrics, err = metrics.New(o.registry, metrics.Options{
+	o.metrics, err = metrics.New(metrics.Options{
 		RunID: w.RunID, Worker: w.Worker, Labels: spec.Labels, PerUser: spec.PerUser,
 		Prices: w.job.prices, Objective: w.job.objective, Promises: promises, State: w.state,
 	})
@@ -86,7 +85,7 @@ func (w *Worker) Gatherer() prometheus.Gatherer {
 	if w.outside == nil {
 		return nil
 	}
-	return w.outside.registry
+	return w.outside.metrics
 }
 
 // begin starts the exporters.
@@ -96,7 +95,7 @@ func (o *outside) begin(w *Worker) {
 	}
 	o.server = o.metrics.WatchServer(w.job.router.BaseURL, o.interval)
 	for _, t := range o.targets {
-		o.exporters = append(o.exporters, o.metrics.Export(o.registry, t, o.interval))
+		o.exporters = append(o.exporters, o.metrics.Export(t, o.interval))
 	}
 }
 
