@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/term"
@@ -72,10 +73,10 @@ nothing, from the environment: ` + adminKeyEnv + `, or
 ` + adminEmailEnv + ` and ` + adminPasswordEnv + `.
 
 With --listen, the run can be looked at over HTTP while it goes on: /healthz,
-/readyz, and /status as JSON. Profiles are open to this machine alone, or to
+/readyz, /status as JSON, and /metrics for Prometheus. Profiles are open to this machine alone, or to
 whoever has the token in ` + server.TokenEnv + `.`,
 		Example: `  loadtest run configs/examples/smoke.yaml
-  loadtest run configs/examples/smoke.yaml --listen :9090
+  loadtest run configs/examples/smoke.yaml --listen :9464
   loadtest run - < scenario.yaml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -97,7 +98,7 @@ type localRun struct {
 	step      time.Duration // of a search; 0: a run
 	listen    string        // an address; empty for none
 	profiles  bool
-	scraped   *metrics.Page // nil without listen, and with several workers
+	scraped   *metrics.Page // nil without listen
 	in        io.Reader
 	out, err  io.Writer
 
@@ -177,10 +178,12 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		err = r.openBucket(ctx, scenario)
 	}
 	if err == nil {
-		var metered prometheus.Gatherer
-		if workers == 1 {
-			metered = w.Gatherer()
-		}
+		metered := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+			if c := crew.Load(); c != nil {
+				return c.Gather()
+			}
+			return w.Gatherer().Gather()
+		})
 		err = r.serve(ctx, func() server.Status { return w.StatusOf(snapshot()) }, w.Pulse(), metered)
 	}
 	if err != nil {

@@ -21,7 +21,7 @@ func (r *localRun) showFlags(cmd *cobra.Command) {
 }
 
 // serve starts the server about the run, if one is wanted. metered is what is
-// scraped there; nil if that is in other processes, which push their metrics.
+// scraped there.
 func (r *localRun) serve(ctx context.Context, status func() server.Status, pulse *server.Pulse, metered prometheus.Gatherer) error {
 	if r.listen == "" {
 		if r.profiles {
@@ -33,17 +33,13 @@ func (r *localRun) serve(ctx context.Context, status func() server.Status, pulse
 		Status: status, Pulse: pulse,
 		Profiles: r.profiles, Token: secret.New(os.Getenv(server.TokenEnv)),
 	})
-	also := ""
-	if metered != nil {
-		r.scraped = metrics.NewPage(metered)
-		pages.Handle("GET /metrics", r.scraped)
-		also = " and /metrics"
-	}
+	r.scraped = metrics.NewPage(metered)
+	pages.Handle("GET /metrics", r.scraped)
 	var err error
 	r.server, err = server.Start(ctx, r.listen, pages)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	r.say("the run shows itself at %s/status%s\n", r.server.URL(), also)
+	r.say("the run shows itself at %s/status and /metrics\n", r.server.URL())
 	return nil
 }

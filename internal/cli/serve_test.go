@@ -117,6 +117,58 @@ spec:
 	}
 }
 
+// A search shows itself as a run does, from its first step to its last.
+func TestSearchShowsItself(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	var out, err page
+	var running sync.WaitGroup
+	running.Go(func() {
+		cli.Run(ctx, "test", []string{"find", "-", "--output-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--step", "1h"}, cli.Streams{In: strings.NewReader(`
+apiVersion: loadtest.ai-aas.dev/v1
+kind: LoadTestScenario
+metadata: {name: sought, testRunId: sought-1}
+spec:
+  users: {perOrg: {min: 2, max: 2}}
+  userBehavior: {thinkTimeSeconds: {min: 0.01, max: 0.02}, maxTokensPerRequest: 2}
+  slo: {errorRate: 50%}
+`), Out: &out, Err: &err})
+	})
+	defer running.Wait()
+	defer interrupt()
+	var url string
+	until(t, "the address", func() bool {
+		m := regexp.MustCompile(`(http://127.0.0.1:\d+)/status and /metrics`).FindStringSubmatch(err.String())
+		if m != nil {
+			url = m[1]
+		}
+		return m != nil
+	})
+	get := func(path string) string {
+		resp, err := http.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	until(t, "answers", func() bool {
+		var s server.Status
+		if err := json.Unmarshal([]byte(get("/status")), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Run == "sought-1" && s.Ready && s.Requests.Succeeded > 2
+	})
+	for _, want := range []string{`loadtest_worker_status{phase="running",test_run_id="sought-1",worker_id="0"} 1`, `loadtest_user_requests_total{model="sim-`} {
+		if got := get("/metrics"); !strings.Contains(got, want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+}
+
 func TestWhereToListenIsChecked(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--pprof needs --listen":   {"--pprof"},

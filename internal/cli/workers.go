@@ -76,7 +76,7 @@ func (r *localRun) startWorkers(path string, s *config.Scenario, n int, embedded
 		}
 		links = append(links, link)
 		order := processes.Order{
-			Name: path, Scenario: r.text, RunID: r.id, Seed: *s.Spec.Seed, Folder: r.folder, Worker: i, Workers: n,
+			Name: path, Scenario: r.text, RunID: r.id, Seed: *s.Spec.Seed, Folder: r.folder, Worker: i, Workers: n, Metered: r.listen != "",
 		}
 		if embedded {
 			t := s.Spec.Targets
@@ -210,11 +210,12 @@ func attend(signalled context.Context, version string, child *processes.Child, s
 	w, err := worker.New(ctx, worker.Options{
 		Scenario: scenario, ScenarioSHA256: sum, RunID: order.RunID, Folder: order.Folder, Cache: cacheFolder(),
 		Worker: order.Worker, Workers: order.Workers, Start: child.Ready, Embedded: order.Platform != nil,
-		TraceRatio: ratio, Traces: traces, Tool: tool(version), Log: log.With(zap.Int("worker", order.Worker)),
+		Metrics: order.Metered, TraceRatio: ratio, Traces: traces, Tool: tool(version), Log: log.With(zap.Int("worker", order.Worker)),
 	})
 	if err != nil {
 		return err
 	}
+	child.Offer(w.Gatherer())
 	unfollow := child.Follow(w.Snapshot)
 	b, _ := w.Run(ctx) // the document says what went wrong
 	unfollow()

@@ -17,21 +17,24 @@ type Page struct {
 	mu     sync.Mutex
 	last   time.Time     // when the last scrape ended
 	every  time.Duration // between the last two
-	scrape chan struct{} // closed at the next one
+	scrape chan struct{} // closed when one has ended that began in Linger; nil before
 }
 
 // NewPage returns the page of what g gathers.
 func NewPage(g prometheus.Gatherer) *Page {
-	return &Page{handler: promhttp.HandlerFor(g, promhttp.HandlerOpts{MaxRequestsInFlight: 4}), scrape: make(chan struct{})}
+	return &Page{handler: promhttp.HandlerFor(g, promhttp.HandlerOpts{MaxRequestsInFlight: 4})}
 }
 
 // ServeHTTP implements [http.Handler].
 func (s *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	awaited := s.scrape
+	s.mu.Unlock()
 	s.handler.ServeHTTP(w, r)
-	s.scraped()
+	s.scraped(awaited)
 }
 
-func (s *Page) scraped() {
+func (s *Page) scraped(awaited chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -39,8 +42,10 @@ func (s *Page) scraped() {
 		s.every = now.Sub(s.last)
 	}
 	s.last = now
-	close(s.scrape)
-	s.scrape = make(chan struct{})
+	if awaited != nil && awaited == s.scrape {
+		close(awaited)
+		s.scrape = nil
+	}
 }
 
 // longestLinger bounds the wait for a last scrape.
@@ -57,12 +62,13 @@ func (s *Page) Patience() time.Duration {
 	return min(s.every+s.every/2+time.Second, longestLinger)
 }
 
-// Linger waits for one more scrape, so that whoever scrapes has the final
-// numbers. It gives up after Patience, or when ctx ends, and reports whether a
+// Linger waits for one more scrape, from its beginning to its end, so that
+// whoever scrapes has the final numbers. It gives up after Patience, or when ctx ends, and reports whether a
 // scrape came.
 func (s *Page) Linger(ctx context.Context) bool {
 	s.mu.Lock()
-	next := s.scrape
+	next := make(chan struct{})
+	s.scrape = next
 	s.mu.Unlock()
 	patience := time.NewTimer(s.Patience())
 	defer patience.Stop()

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 )
@@ -24,6 +26,9 @@ type Child struct {
 
 	mu  sync.Mutex // guards out
 	out *json.Encoder
+
+	metering sync.Mutex // guards metered, and keeps what is said of it in order
+	metered  prometheus.Gatherer
 }
 
 // Attend waits for the order.
@@ -44,6 +49,9 @@ func (c *Child) Listen(stop func()) {
 			var said command
 			if err := c.in.Decode(&said); err != nil || said.Stop {
 				return
+			}
+			if said.Gather {
+				c.sayMetrics()
 			}
 			if said.Start != nil {
 				select {
@@ -92,12 +100,15 @@ func (c *Child) Follow(snapshot func() live.Snapshot) (stop func()) {
 	}
 }
 
-// Finish hands over what was measured.
+// Finish hands over what was measured, after the last metrics.
 func (c *Child) Finish(b *export.Bundle) {
 	data, err := export.Encode(b)
 	if err != nil {
 		c.Fail(err)
 		return
+	}
+	if c.Order.Metered {
+		c.sayMetrics()
 	}
 	c.say(report{Document: data})
 }

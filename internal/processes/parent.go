@@ -53,6 +53,7 @@ type Crew struct {
 // hand is one child.
 type hand struct {
 	Link
+	meter    meter
 	mu       sync.Mutex // guards out
 	out      *json.Encoder
 	ready    bool
@@ -94,6 +95,7 @@ func (c *Crew) listen(worker int, order Order) {
 	_ = h.out.Encode(order) // who cannot be told has ended, which is heard
 	h.mu.Unlock()
 	in := json.NewDecoder(h.From)
+	lost := true
 	for {
 		var said report
 		if err := in.Decode(&said); err != nil {
@@ -105,6 +107,7 @@ func (c *Crew) listen(worker int, order Order) {
 				over = errEnded
 			}
 			c.gone(worker)
+			h.meter.end(lost)
 			c.heard <- heard{worker: worker, over: over}
 			return
 		}
@@ -112,6 +115,11 @@ func (c *Crew) listen(worker int, order Order) {
 			c.note(worker, *s)
 			continue
 		}
+		if said.Gathered {
+			h.meter.heard(said.Metrics)
+			continue
+		}
+		lost = lost && said.Document == nil
 		c.heard <- heard{worker: worker, report: said}
 	}
 }

@@ -25,6 +25,8 @@ type Order struct {
 	Folder   string `json:"folder"`
 	Worker   int    `json:"worker"`
 	Workers  int    `json:"workers"`
+	// Metered says that the parent shows the metrics of its children.
+	Metered bool `json:"metered,omitempty"`
 	// Platform is the embedded platform, which the parent runs; nil if the
 	// scenario has targets.
 	Platform *Platform `json:"platform,omitempty"`
@@ -42,12 +44,19 @@ type command struct {
 	// Start is when the load begins.
 	Start *time.Time `json:"start,omitempty"`
 	Stop  bool       `json:"stop,omitempty"`
+	// Gather asks for the metrics as they are now.
+	Gather bool `json:"gather,omitempty"`
 }
 
 // report is what a child says.
 type report struct {
 	Snapshot *live.Snapshot `json:"snapshot,omitempty"`
 	Ready    bool           `json:"ready,omitempty"`
+	// Gathered says that Metrics are those of now: when they were asked for, and
+	// unasked before the document. They are length-delimited messages of the
+	// Prometheus protocol.
+	Gathered bool   `json:"gathered,omitempty"`
+	Metrics  []byte `json:"metrics,omitempty"`
 	// Document is an [export.Bundle], the last thing but one that is said.
 	Document json.RawMessage `json:"document,omitempty"`
 	// Failed is why there is none.

@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +14,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 )
@@ -20,6 +26,33 @@ import (
 func (f folder) workers(t *testing.T, name, spec string) *process {
 	t.Helper()
 	return launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", f.scenario(t, name, spec), "--output-dir", string(f), "--workers", "3")
+}
+
+// scrape gets metrics as Prometheus does; nil if nobody answers.
+func scrape(t *testing.T, address string) map[string]*dto.MetricFamily {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := expfmt.NewFormat(expfmt.TypeProtoDelim)
+	req.Header.Set("Accept", string(wanted))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read from
+	all, decoder := map[string]*dto.MetricFamily{}, expfmt.NewDecoder(resp.Body, wanted)
+	for {
+		f := new(dto.MetricFamily)
+		switch err := decoder.Decode(f); {
+		case errors.Is(err, io.EOF):
+			return all
+		case err != nil:
+			return nil // cut off
+		}
+		all[f.GetName()] = f
+	}
 }
 
 // killWorker ends the process that made the ledger of the second worker, and
@@ -71,6 +104,46 @@ func TestWorkers(t *testing.T) {
 		for _, file := range []string{"worker-0.json", "worker-1.log", "ledger-2.jsonl"} {
 			if data, err := os.ReadFile(filepath.Join(string(out), "whole", file)); err != nil || len(data) == 0 || strings.Contains(string(data), adminKey) { // #nosec G304 -- as above
 				t.Errorf("%s: %v, %d bytes", file, err, len(data))
+			}
+		}
+	})
+
+	t.Run("seen from outside", func(t *testing.T) {
+		p.manage(http.MethodDelete, "/truth", "", nil)
+		at := free(t)
+		run := launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", out.scenario(t, "seen", p.targets()+fifty+"  limits: {maxRequests: 1000}\n"+endless),
+			"--output-dir", string(out), "--workers", "3", "--listen", at)
+		// Whoever scrapes regularly gets one scrape more when all is over.
+		last, every := map[string]*dto.MetricFamily{}, time.NewTicker(time.Second)
+		defer every.Stop()
+		for over := false; !over; {
+			if now := scrape(t, "http://"+at+"/metrics"); now != nil {
+				last = now
+			}
+			select {
+			case <-every.C:
+			case <-run.ended:
+				over = true
+			}
+		}
+		run.exits(99)
+		b := out.document(t, "seen")
+		all := b.Summary.Overall().All
+		for name, want := range map[string]uint64{
+			"user_requests_total": all.Requests, "run_tokens_total": all.PromptTokens + all.CompletionTokens + all.CachedTokens, "worker_orgs_created_total": 5,
+			"llm_time_to_first_token_seconds": b.Summary.Overall().Latency.TTFT.Count(),
+		} {
+			sum, workers := uint64(0), map[string]bool{}
+			for _, m := range last["loadtest_"+name].GetMetric() {
+				sum += uint64(m.GetCounter().GetValue()) + m.GetHistogram().GetSampleCount() // #nosec G115 -- counts
+				for _, l := range m.Label {
+					if l.GetName() == "worker_id" {
+						workers[l.GetValue()] = true
+					}
+				}
+			}
+			if sum != want || len(workers) != 3 {
+				t.Errorf("%s is %d of %d workers, in the result %d of 3", name, sum, len(workers), want)
 			}
 		}
 	})
