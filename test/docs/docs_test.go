@@ -172,6 +172,15 @@ func checkCommand(args []string, makefile string) error {
 			}
 		}
 		return fmt.Errorf("go without a package of ours")
+	case "docker", "prometheus": // with files of ours
+		for _, a := range args[1:] {
+			if strings.HasPrefix(a, "deploy/") {
+				if err := exists(a); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	case "export", "curl", "git", "cd":
 		return nil
 	default:

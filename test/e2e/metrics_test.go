@@ -63,23 +63,40 @@ type monitoring struct {
 	scraped                  string // where Prometheus looks for a run
 }
 
-// startMonitoring starts both. Prometheus scrapes the Pushgateway, and a run
-// under the job "scraped".
+// observing copies what deploy/observe has for Prometheus, with other addresses
+// and intervals, and returns the file to start it with.
+func observing(t *testing.T, dir string, other map[string]string) string {
+	t.Helper()
+	const from = "../../deploy/observe"
+	text, err := os.ReadFile(filepath.Join(from, "prometheus.yml"))
+	if err == nil {
+		err = os.CopyFS(filepath.Join(dir, "rules"), os.DirFS(filepath.Join(from, "rules")))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := string(text)
+	for old, now := range other {
+		if !strings.Contains(settings, old) {
+			t.Fatalf("%s is not in %s", old, settings)
+		}
+		settings = strings.ReplaceAll(settings, old, now)
+	}
+	file := filepath.Join(dir, "prometheus.yml")
+	if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// startMonitoring starts both, as deploy/observe has them. Prometheus scrapes
+// the Pushgateway, and a run under the job "run".
 func startMonitoring(t *testing.T) *monitoring {
 	t.Helper()
 	m := &monitoring{t: t, scraped: free(t)}
 	at, gateway, dir := free(t), free(t), t.TempDir()
 	m.prometheusURL, m.gatewayAt = "http://"+at, "http://"+gateway
-	settings := filepath.Join(dir, "prometheus.yaml")
-	text := fmt.Sprintf(`
-global: {scrape_interval: 1s}
-scrape_configs:
-  - {job_name: pushed, honor_labels: true, static_configs: [{targets: [%q]}]}
-  - {job_name: scraped, static_configs: [{targets: [%q]}]}
-`, gateway, m.scraped)
-	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	settings := observing(t, dir, map[string]string{"127.0.0.1:9091": gateway, "127.0.0.1:9464": m.scraped, "_interval: 5s": "_interval: 1s"})
 	m.gateway = daemon(t, "prometheus-pushgateway", "--web.listen-address="+gateway)
 	m.prometheus = daemon(t, "prometheus", "--config.file="+settings, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+at,
 		"--enable-feature=native-histograms", "--web.enable-remote-write-receiver")
@@ -134,6 +151,32 @@ func (m *monitoring) at(q string, moment float64) (float64, bool) {
 		m.t.Fatal(err)
 	}
 	return v, true
+}
+
+// rulesWork wants every rule to have been evaluated without an error.
+func (m *monitoring) rulesWork() {
+	m.t.Helper()
+	var answer struct {
+		Data struct {
+			Groups []struct {
+				Rules []struct{ Name, Health, LastError string }
+			}
+		}
+	}
+	if err := m.get(m.prometheusURL+"/api/v1/rules", &answer); err != nil {
+		m.t.Fatal(err)
+	}
+	rules := 0
+	for _, g := range answer.Data.Groups {
+		for _, r := range g.Rules {
+			if rules++; r.Health != "ok" {
+				m.t.Errorf("%s is %s: %s", r.Name, r.Health, r.LastError)
+			}
+		}
+	}
+	if rules < 40 {
+		m.t.Errorf("Prometheus has %d rules", rules)
+	}
 }
 
 // presence is a query that has a value if there is anything of a family.
@@ -220,7 +263,7 @@ func TestMetrics(t *testing.T) {
 	p.faults("http-500=0.05,truncate=0.05") // so that there are errors to count
 
 	// The ways by which metrics come: they differ in the job.
-	ways := map[string]string{"scraped": `{job="scraped"}`, "pushed": `{job="loadtest"}`, "written": `{job=""}`}
+	ways := map[string]string{"scraped": `{job="run"}`, "pushed": `{job="loadtest"}`, "written": `{job=""}`}
 	for way, labels := range ways {
 		for _, f := range metrics.Families() {
 			switch {
@@ -237,6 +280,15 @@ func TestMetrics(t *testing.T) {
 	} else {
 		t.Logf("all names can be asked for after %v", took)
 	}
+	for recorded, least := range map[string]float64{
+		`worker:loadtest_load:live{job="run"}`: 1, `run:loadtest_users_active:sum{job="run"}`: 9, `org:loadtest_requests:rate2m{job="loadtest"}`: 0.01,
+		`model:loadtest_errors:ratio2m{job=""}`: 0, `run:loadtest_tokens:rate2m{job="run"}`: 0.01, `run:loadtest_cost_usd_per_hour:rate5m{job="run"}`: 1e-9,
+		`model:loadtest_ttft_seconds:quantile2m{job="run",quantile="0.5"}`: 1e-9, `org:loadtest_e2e_seconds:quantile2m{job="loadtest",quantile="0.95"}`: 1e-9,
+		`model:loadtest_itl_seconds:quantile2m{job="run",quantile="0.99"}`: 1e-9, `run:loadtest_send_lag_seconds:quantile2m{job="run",quantile="0.99"}`: 1e-9,
+	} {
+		until(t, recorded+" is recorded", func() bool { v, there := m.one("max_over_time(" + recorded + "[5m])"); return there && v >= least })
+	}
+	m.rulesWork()
 	run.exits(0)
 	run.says("http://" + m.scraped + "/status and /metrics")
 
