@@ -53,7 +53,7 @@ func TestDashboards(t *testing.T) {
 	if pictures {
 		scale = 4 // there is more to see
 	}
-	m, p, out, otel := startMonitoring(t), startPlatform(t), newFolder(t), startReceiver(t)
+	m, p, out, otel := startMonitoring(t), startPlatform(t), newFolder(t), startCollector(t)
 	spec := p.targets() + watched + fmt.Sprintf(`
   loadPattern:
     type: custom
@@ -62,7 +62,7 @@ func TestDashboards(t *testing.T) {
       - {name: ramp, duration: %[2]ds, targetActiveUsers: 15, rampStrategy: linear, measure: true}
       - {name: steady, duration: %[3]ds, targetActiveUsers: 15}
   metrics: {otlpEndpoint: %[4]q, exportInterval: 1s}
-`, 4*scale, 6*scale, 14*scale, otel.URL)
+`, 4*scale, 6*scale, 14*scale, otel.url)
 	run := launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", out.scenario(t, "dashboards", spec), "--output-dir", string(out), "--listen", m.scraped)
 	until(t, "the load runs", func() bool { v, _ := m.one(`loadtest_worker_status{phase="running"}`); return v == 1 })
 	p.faults("http-500=0.03,truncate=0.04,storm=0.04,storm-length=2,seed=7") // the same requests, by their number, in every run

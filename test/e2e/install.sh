@@ -11,6 +11,9 @@ if [ ! -x "$bin/versitygw-$version" ]; then
 fi
 ln -sf "versitygw-$version" "$bin/versitygw"
 
+# An OpenTelemetry Collector, from parts of its project.
+(cd "$(dirname "$0")/collector" && GOFLAGS= go build -o "$bin/collector" .)
+
 missing=()
 have() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 have chromium chromium

@@ -3,27 +3,27 @@
 package e2e
 
 import (
-	"compress/gzip"
+	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	otlp "go.opentelemetry.io/proto/otlp/metrics/v1"
+	otlptrace "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
@@ -42,6 +42,16 @@ func daemon(t *testing.T, program string, args ...string) *process {
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
 	p.start()
 	return p
+}
+
+// installed is a program that install.sh has made.
+func installed(t *testing.T, name string) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(cache, "loadtest-e2e", name)
 }
 
 // free is an address on which nothing listens.
@@ -191,41 +201,84 @@ func presence(f metrics.Family, labels string) string {
 	return "count(" + name + labels + ")"
 }
 
-// receiver is an OpenTelemetry collector, as far as metrics come in over HTTP.
-type receiver struct {
-	*httptest.Server
-	mu     sync.Mutex
-	latest map[string]*otlp.Metric
+// openTelemetry is a real OpenTelemetry Collector, which writes down what it gets.
+type openTelemetry struct {
+	*process
+	url string // of OTLP over HTTP
+	dir string
 }
 
-func startReceiver(t *testing.T) *receiver {
-	r := &receiver{latest: map[string]*otlp.Metric{}}
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		var in collector.ExportMetricsServiceRequest
-		unzipped, err := gzip.NewReader(req.Body)
+func startCollector(t *testing.T) *openTelemetry {
+	t.Helper()
+	at := free(t)
+	o := &openTelemetry{url: "http://" + at, dir: t.TempDir()}
+	settings := filepath.Join(o.dir, "config.yaml")
+	text := fmt.Sprintf(`
+receivers: {otlp: {protocols: {http: {endpoint: %q}}}}
+exporters: {file/metrics: {path: %q}, file/traces: {path: %q}}
+service:
+  pipelines:
+    metrics: {receivers: [otlp], exporters: [file/metrics]}
+    traces: {receivers: [otlp], exporters: [file/traces]}
+`, at, filepath.Join(o.dir, "metrics"), filepath.Join(o.dir, "traces"))
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.process = daemon(t, installed(t, "collector"), "--config=file:"+settings)
+	until(t, "the collector is ready", func() bool {
+		conn, err := net.Dial("tcp", at) //nolint:noctx // on this machine
 		if err == nil {
-			var body []byte
-			if body, err = io.ReadAll(unzipped); err == nil { // #nosec G110 -- ours
-				err = proto.Unmarshal(body, &in)
-			}
+			_ = conn.Close() // nothing was said
 		}
-		if err != nil || req.URL.Path != "/v1/metrics" {
-			http.Error(w, fmt.Sprint(err), http.StatusBadRequest)
-			return
+		return err == nil
+	})
+	return o
+}
+
+// got reads what the collector has written down, message by message.
+func got[M proto.Message](o *openTelemetry, signal string, message M, each func(M)) {
+	o.t.Helper()
+	data, err := os.ReadFile(filepath.Join(o.dir, signal))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	for from := bytes.NewReader(data); from.Len() > 0; {
+		if err := (protodelim.UnmarshalOptions{MaxSize: -1}).UnmarshalFrom(from, message); err != nil {
+			o.t.Fatal(err)
 		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for _, resource := range in.ResourceMetrics {
+		each(message)
+	}
+}
+
+// metrics are the latest by name.
+func (o *openTelemetry) metrics() map[string]*otlp.Metric {
+	latest := map[string]*otlp.Metric{}
+	got(o, "metrics", &otlp.MetricsData{}, func(m *otlp.MetricsData) {
+		for _, resource := range m.ResourceMetrics {
 			for _, scope := range resource.ScopeMetrics {
 				for _, m := range scope.Metrics {
-					r.latest[m.Name] = m
+					latest[m.Name] = m
 				}
 			}
 		}
-		w.Header().Set("Content-Type", "application/x-protobuf")
-	}))
-	t.Cleanup(r.Close)
-	return r
+	})
+	return latest
+}
+
+// spans counts them, and the traces that they are in.
+func (o *openTelemetry) spans() (spans int, traces map[string]bool) {
+	traces = map[string]bool{}
+	got(o, "traces", &otlptrace.TracesData{}, func(m *otlptrace.TracesData) {
+		for _, resource := range m.ResourceSpans {
+			for _, scope := range resource.ScopeSpans {
+				spans += len(scope.Spans)
+				for _, s := range scope.Spans {
+					traces[hex.EncodeToString(s.TraceId)] = true
+				}
+			}
+		}
+	})
+	return spans, traces
 }
 
 // observed is a load of three organizations whose every metric says something:
@@ -251,13 +304,13 @@ const observed = `
 // exactly, by whichever way they came.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	m, p, out, otel := startMonitoring(t), startPlatform(t, "--speed", "5"), newFolder(t), startReceiver(t)
+	m, p, out, otel := startMonitoring(t), startPlatform(t, "--speed", "5"), newFolder(t), startCollector(t)
 	spec := p.targets() + observed + fmt.Sprintf(`
   loadPattern: {type: steady, phases: [{name: steady, duration: 14s}]}
   metrics: {pushgatewayUrl: %q, remoteWriteUrl: %q, otlpEndpoint: %q, exportInterval: 1s, labels: {team: e2e}}
-`, m.gatewayAt, m.prometheusURL+"/api/v1/write", otel.URL)
+`, m.gatewayAt, m.prometheusURL+"/api/v1/write", otel.url)
 	began := time.Now()
-	run := launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", out.scenario(t, "metrics", spec), "--output-dir", string(out), "--listen", m.scraped)
+	run := launch(t, []string{"ADMIN_KEY=" + adminKey, "OTEL_EXPORTER_OTLP_ENDPOINT=" + otel.url}, "run", out.scenario(t, "metrics", spec), "--output-dir", string(out), "--listen", m.scraped)
 
 	until(t, "the load runs", func() bool { v, _ := m.one(`loadtest_worker_status{job="",phase="running"}`); return v == 1 })
 	p.faults("http-500=0.05,truncate=0.05") // so that there are errors to count
@@ -315,21 +368,29 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
-	otel.mu.Lock()
-	defer otel.mu.Unlock()
-	total := 0.0
-	for _, point := range otel.latest["loadtest_user_requests_total"].GetSum().GetDataPoints() {
+	collected, total := otel.metrics(), 0.0
+	for _, point := range collected["loadtest_user_requests_total"].GetSum().GetDataPoints() {
 		total += point.GetAsDouble()
 	}
 	if total != float64(b.Headline.Requests) {
 		t.Errorf("%v requests by OTLP, %d in the result", total, b.Headline.Requests)
 	}
 	var count uint64
-	for _, point := range otel.latest["loadtest_llm_time_to_first_token_seconds"].GetExponentialHistogram().GetDataPoints() {
+	for _, point := range collected["loadtest_llm_time_to_first_token_seconds"].GetExponentialHistogram().GetDataPoints() {
 		count += point.Count
 	}
 	if want := b.Summary.Overall().Latency.TTFT.Count(); count != want {
 		t.Errorf("%d times to first token by OTLP, %d in the result", count, want)
+	}
+	spans, traces := otel.spans()
+	t.Logf("%d spans in %d traces", spans, len(traces))
+	if uint64(spans) != b.Headline.Requests { // #nosec G115 -- a count
+		t.Errorf("%d spans, %d requests in the result", spans, b.Headline.Requests)
+	}
+	for _, slow := range b.Summary.Slowest {
+		if !traces[slow.TraceID.String()] {
+			t.Errorf("the collector has no trace %s, one of the slowest", slow.TraceID)
+		}
 	}
 }
 
@@ -370,11 +431,11 @@ func sumsOf(b *export.Bundle) map[string]float64 {
 // run does not care: nothing is lost, and a warning says who has not all of it.
 func TestMonitoringDies(t *testing.T) {
 	t.Parallel()
-	m, p, out, otel := startMonitoring(t), startPlatform(t, "--speed", "5"), newFolder(t), startReceiver(t)
+	m, p, out, otel := startMonitoring(t), startPlatform(t, "--speed", "5"), newFolder(t), startCollector(t)
 	run := out.run(t, "dies", p.targets()+fifty+fmt.Sprintf(`
   loadPattern: {type: steady, phases: [{name: before, duration: 5s}, {name: after, duration: 7s}]}
   metrics: {pushgatewayUrl: %q, remoteWriteUrl: %q, otlpEndpoint: %q, exportInterval: 500ms}
-`, m.gatewayAt, m.prometheusURL+"/api/v1/write", otel.URL))
+`, m.gatewayAt, m.prometheusURL+"/api/v1/write", otel.url))
 	until(t, "metrics are there", func() bool {
 		v, _ := m.one(`sum(loadtest_user_requests_total{job=""})`)
 		w, _ := m.one(`sum(loadtest_user_requests_total{job="loadtest"})`)
@@ -382,8 +443,7 @@ func TestMonitoringDies(t *testing.T) {
 	})
 	m.gateway.signal(syscall.SIGKILL)
 	m.prometheus.signal(syscall.SIGKILL)
-	otel.CloseClientConnections()
-	otel.Close()
+	otel.signal(syscall.SIGKILL)
 	run.exits(0)
 	b := out.document(t, "dies")
 	if b.Verdict.Status != verdict.Passed || b.Stop.Reason != "completed" || b.Headline.Requests == 0 || b.Headline.ErrorRate != 0 {
@@ -392,7 +452,7 @@ func TestMonitoringDies(t *testing.T) {
 	p.agrees(b)
 	p.holdsNothing()
 	warnings := strings.Join(b.Warnings, "\n")
-	for _, who := range []string{"pushgateway at " + m.gatewayAt, "remote_write at " + m.prometheusURL, "otlp at " + otel.URL} {
+	for _, who := range []string{"pushgateway at " + m.gatewayAt, "remote_write at " + m.prometheusURL, "otlp at " + otel.url} {
 		if !strings.Contains(warnings, who) || !strings.Contains(warnings, "attempts failed") {
 			t.Errorf("no warning names %s: %q", who, b.Warnings)
 		}

@@ -37,11 +37,7 @@ type store struct {
 // startStore runs the server until the test ends.
 func startStore(t *testing.T) *store {
 	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(cache, "loadtest-e2e", "versitygw")
+	program := installed(t, "versitygw")
 	if _, err := os.Stat(program); err != nil {
 		t.Fatalf("there is no S3 server (run make e2e, which installs it): %v", err)
 	}
