@@ -42,6 +42,21 @@ var (
 	_ caller = (*retrying)(nil)
 )
 
+// name is what calls are found by on the platform.
+type name struct {
+	id    string
+	trace record.Trace
+}
+
+type nameKey struct{}
+
+// Named returns a context in which calls of the User/Org API carry the id as
+// X-Request-Id and the trace as traceparent, as inference calls do. All calls
+// that one operation takes have the same.
+func Named(ctx context.Context, id string, trace record.Trace) context.Context {
+	return context.WithValue(ctx, nameKey{}, name{id, trace})
+}
+
 // maxAnswer bounds what is read of one answer: a list of all users of a large
 // organization is the longest.
 const maxAnswer = 64 << 20
@@ -113,6 +128,14 @@ func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
 		req.Header.Set(name, value.Reveal())
 		if strings.EqualFold(name, "Host") {
 			req.Host = value.Reveal() // the header alone is not sent
+		}
+	}
+	if n, ok := ctx.Value(nameKey{}).(name); ok {
+		if n.id != "" {
+			req.Header.Set("X-Request-Id", n.id)
+		}
+		if !n.trace.ID.IsZero() {
+			req.Header.Set("Traceparent", string(n.trace.AppendHeader(nil)))
 		}
 	}
 

@@ -29,8 +29,11 @@ func (q *request) span() *trace.Span {
 	if q.Model != "" {
 		s.Name += " " + q.Model
 	}
-	a := attributes{}.text("gen_ai.operation.name", operation).text("gen_ai.request.model", q.Model).
-		text("loadtest.request_id", q.ID).text("loadtest.org", q.Org).text("loadtest.user", q.User).
+	a := attributes{}
+	if q.Model != "" { // else it is of the User/Org API, or asks what models there are
+		a = a.text("gen_ai.operation.name", operation).text("gen_ai.request.model", q.Model)
+	}
+	a = a.text("loadtest.request_id", q.ID).text("loadtest.org", q.Org).text("loadtest.user", q.User).
 		text("loadtest.phase", q.Phase).text("loadtest.test_type", q.TestType).text("loadtest.outcome", q.Outcome.String()).
 		text("error.type", string(q.Kind)).number("loadtest.attempt", int64(q.Attempt))
 	if q.Status != 0 {

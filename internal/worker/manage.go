@@ -69,7 +69,7 @@ func (m *management) Ask(ctx context.Context, c *simulator.Call) error {
 	x.UsageKnown = true // it takes no tokens
 	x.Sent = m.now()
 	if err == nil { // else what it needs could not be made
-		err = op.do(ctx)
+		err = op.do(platform.Named(ctx, c.Request.ID, c.Request.Trace))
 	}
 	x.Done = m.now()
 	switch {

@@ -55,12 +55,13 @@ func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error
 	if w.Traces != nil {
 		sink = append(sink, w.Traces.Since(client.Epoch()))
 	}
-	var asker simulator.Asker = inFlight{&simulator.Tracer{Asker: simulator.Direct{Client: client}, Ratio: w.TraceRatio}, &w.inFlight}
+	var asker simulator.Asker = inFlight{simulator.Direct{Client: client}, &w.inFlight}
 	if w.places != nil {
 		asker = &management{
 			Asker: asker, once: w.tenancy.Once(), ledger: w.ledger, now: client.Now, job: &w.job, run: w.RunID, places: w.places, warn: w.warnOnce,
 		}
 	}
+	asker = &simulator.Tracer{Asker: asker, Ratio: w.TraceRatio}
 	if harm != nil {
 		asker, sink = &simulator.Harm{Asker: asker, Injector: harm}, append(sink, w.recovery)
 	}

@@ -3,8 +3,12 @@ package worker_test
 import (
 	"encoding/hex"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/tracing"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
@@ -63,6 +68,41 @@ func TestEveryRequestHasASpan(t *testing.T) {
 	}
 	if len(truth) == 0 || len(spans) != len(truth) {
 		t.Errorf("%d spans of %d requests", len(spans), len(truth))
+	}
+}
+
+// Calls of the User/Org API that are load are found by the same names on the
+// platform as in our records.
+func TestManagementIsNamed(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	to, err := url.Parse(p.UserOrgURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	seen, sent := map[[2]string]bool{}, map[[2]string]bool{}
+	pass := httputil.NewSingleHostReverseProxy(to)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if id := r.Header.Get("X-Request-Id"); id != "" {
+			mu.Lock()
+			seen[[2]string{id, r.Header.Get("Traceparent")}] = true
+			mu.Unlock()
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	b, err := prepare(t, strings.Replace(targets(p), p.UserOrgURL(), front.URL, 1)+managed(), func(o *worker.Options) {
+		o.TraceRatio = 1
+		o.Sinks = append(o.Sinks, record.SinkFunc(func(r *record.Record) {
+			if slices.Contains(operations, r.Endpoint) {
+				mu.Lock()
+				defer mu.Unlock()
+				sent[[2]string{r.ID, string(r.Trace.AppendHeader(nil))}] = true
+			}
+		}))
+	}).Run(t.Context())
+	if err != nil || b.Verdict.Status != verdict.Passed || len(sent) < 90 || !maps.Equal(seen, sent) {
+		t.Errorf("%v, %+v: %d operations, %d were named on the platform", err, b.Verdict, len(sent), len(seen))
 	}
 }
 
