@@ -28,6 +28,9 @@ const (
 	// lastTime bounds the attempts at the last push. A target that never took
 	// anything gets one.
 	lastTime = 5 * time.Second
+	// firstPause keeps a target that is down from costing more than one that is
+	// not: every attempt has fresh numbers, which take CPU time to make.
+	firstPause = time.Second
 )
 
 // Exporter pushes metrics to a target while a run lasts. It runs beside the
@@ -96,7 +99,7 @@ func (x *Exporter) Stop(ctx context.Context) (problem string) {
 // patience is over.
 func (x *Exporter) attempts(ctx context.Context, patience time.Duration) {
 	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 200*time.Millisecond, 5*time.Second
+	pause.InitialInterval, pause.MaxInterval = firstPause, 5*time.Second
 	_, _ = backoff.Retry(ctx, func() (struct{}, error) { // the error is kept
 		err := x.push(ctx)
 		interrupted := err != nil && ctx.Err() != nil // by us: no fault of the target's

@@ -90,6 +90,8 @@ type Metrics struct {
 	windows  map[string]int // of models, in tokens; not written any more when records come
 	process  process
 
+	gathering sync.Mutex // one at a time, so that the others' CPUs are left to the load
+
 	mu       sync.RWMutex // guards the maps; what they hold has locks of its own
 	users    int
 	people   map[int]*person
@@ -342,6 +344,8 @@ type totals struct {
 // error is always nil. It does without a registry, which would check and sort
 // what is right by construction, and took most of the time.
 func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
+	m.gathering.Lock()
+	defer m.gathering.Unlock()
 	e := emitter{m.families, make(map[string]*dto.MetricFamily, len(m.families))}
 	state := State{Stage: Starting}
 	if m.opt.State != nil {
