@@ -7,9 +7,12 @@
 //	go run ./bench/compare
 //
 // The server is bench/server, in a process of its own. What is compared is the
-// CPU time of the client's process, start and end included: on a machine that
-// others use too it is steadier than any rate. Each tool has its turn in every
-// round; a figure is the median of the rounds.
+// CPU time of the client's process: on a machine that others use too it is
+// steadier than any rate. Each tool has its turn in every round, in which it
+// works twice, briefly and for longer. The difference of the two is what
+// requests or events cost; the rest is the cost of its start and end, with
+// whatever it makes ready and reports, which no longer run has more of. A
+// figure is the median of the rounds.
 //
 // Two controls say how far there is to go: the bare reader (bench/reader), the
 // least that Go's net stack allows, and wrk, the same in C.
@@ -33,7 +36,7 @@ import (
 )
 
 var (
-	duration = flag.Duration("duration", 5*time.Second, "how long each tool works in each round, in whole seconds")
+	duration = flag.Duration("duration", 5*time.Second, "how long each tool works in each round, in whole seconds, beyond the 2s of its short run")
 	rounds   = flag.Int("rounds", 5, "how often each has its turn")
 	cache    = flag.String("cache", "", "`FOLDER` into which peers are installed (default loadtest-peers in the user's cache)")
 	only     = flag.String("only", "", "`WORK` to do alone: whole, stream, memory, scale or endurance; the last two take minutes and are only done by name")
@@ -123,43 +126,60 @@ func run(ctx context.Context) error {
 type table struct {
 	unit   string
 	cpu    map[string][]float64 // µs a unit
+	fixed  map[string][]float64 // ms of start and end
 	memory map[string][]float64 // MiB
 }
 
 // compare prints what the tools cost, and how they compare with the first.
 func compare(ctx context.Context, s *server, title, unit string, w work, units func(count) int64, tools ...*tool) (*table, error) {
 	tools = slices.DeleteFunc(tools, func(t *tool) bool { return t.path == "" })
-	t := &table{unit: unit, cpu: map[string][]float64{}, memory: map[string][]float64{}}
+	t := &table{unit: unit, cpu: map[string][]float64{}, fixed: map[string][]float64{}, memory: map[string][]float64{}}
 	for range *rounds {
 		for _, tool := range tools {
-			before, err := s.count(ctx)
+			short, long := w, w
+			short.duration, long.duration = brief, brief+w.duration
+			few, little, err := measure(ctx, s, tool, short, units)
 			if err != nil {
 				return nil, err
 			}
-			c, err := tool.run(ctx, w, nil)
+			many, c, err := measure(ctx, s, tool, long, units)
 			if err != nil {
 				return nil, err
 			}
-			after, err := s.count(ctx)
-			if err != nil {
-				return nil, err
+			if many <= few {
+				return nil, fmt.Errorf("%s made %d %ss in %v and no more in %v", tool.name, few, unit, short.duration, long.duration)
 			}
-			n := units(after) - units(before)
-			if n == 0 {
-				return nil, fmt.Errorf("%s made no %s", tool.name, unit)
-			}
-			t.cpu[tool.name] = append(t.cpu[tool.name], float64(c.cpu.Nanoseconds())/1e3/float64(n))
+			each := (c.cpu - little.cpu).Seconds() / float64(many-few)
+			t.cpu[tool.name] = append(t.cpu[tool.name], each*1e6)
+			t.fixed[tool.name] = append(t.fixed[tool.name], max(0, little.cpu.Seconds()-each*float64(few))*1e3)
 			t.memory[tool.name] = append(t.memory[tool.name], float64(c.memory)/(1<<20))
 		}
 	}
-	fmt.Printf("\n## %s\n\n| tool | CPU a %s, µs: median (all) | ÷ %s's | peak memory, MiB |\n|---|---|---|---|\n", title, unit, tools[0].name)
+	fmt.Printf("\n## %s\n\n| tool | CPU a %s, µs: median (all) | ÷ %s's | start and end, ms | peak memory, MiB |\n|---|---|---|---|---|\n", title, unit, tools[0].name)
 	slices.SortStableFunc(tools, func(a, b *tool) int { return cmp.Compare(median(t.cpu[a.name]), median(t.cpu[b.name])) })
 	for _, tool := range tools {
 		cpu := t.cpu[tool.name]
-		fmt.Printf("| %s | %.1f (%.1f–%.1f) | %.2f | %.0f |\n", tool.name, median(cpu), slices.Min(cpu), slices.Max(cpu), median(cpu)/median(t.cpu["loadtest"]), median(t.memory[tool.name]))
+		fmt.Printf("| %s | %.1f (%.1f–%.1f) | %.2f | %.0f | %.0f |\n", tool.name, median(cpu), slices.Min(cpu), slices.Max(cpu), median(cpu)/median(t.cpu["loadtest"]), median(t.fixed[tool.name]), median(t.memory[tool.name]))
 	}
 	fmt.Println()
 	return t, nil
+}
+
+// brief is how long the short run of a round lasts.
+const brief = 2 * time.Second
+
+// measure has a tool do the work, and returns how much of it was done.
+func measure(ctx context.Context, s *server, t *tool, w work, units func(count) int64) (int64, cost, error) {
+	before, err := s.count(ctx)
+	if err != nil {
+		return 0, cost{}, err
+	}
+	c, err := t.run(ctx, w, nil)
+	if err != nil {
+		return 0, c, err
+	}
+	after, err := s.count(ctx)
+	return units(after) - units(before), c, err
 }
 
 // bar prints whether our CPU time kept a promise; each round is a ratio of two
