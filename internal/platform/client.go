@@ -146,6 +146,7 @@ type buffers struct {
 	request []byte
 	wire    []byte
 	body    linkBody
+	watch   *watcher // of nothing but calls on connections used before
 	whole   []byte
 	events  eventStream
 }
@@ -282,10 +283,16 @@ func (k *call) sendPlain(t *target) (response, error) {
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), k.x.RequestBytes, 10), "\r\n"...)
 	}
 	k.wire = append(append(b, "\r\n"...), k.request...)
-	watch := &watcher{epoch: k.c.epoch}
+	if k.watch == nil || !k.watch.epoch.Equal(k.c.epoch) {
+		k.watch = &watcher{epoch: k.c.epoch}
+	}
+	k.watch.headByte.Store(0)
+	k.watch.reused.Store(false)
 	k.x.Sent = k.c.Now()
-	resp, l, err := k.c.plain.send(k.ctx, t.method, k.wire, watch)
-	watch.report(k.x)
+	resp, l, err := k.c.plain.send(k.ctx, t.method, k.wire, k.c.epoch.Add(k.x.Sent+k.c.timeout), k.watch)
+	if k.watch.report(k.x); !k.x.Reused {
+		k.watch = nil // what dialled may go on calling it
+	}
 	if err != nil {
 		return resp, err
 	}

@@ -100,7 +100,7 @@ func (c Connection) transport() (*http.Transport, error) {
 // HTTP/2, a proxy, a bound on connections, names in other alphabets, or
 // something around the transport.
 func (c Connection) plain(t *http.Transport, u *url.URL) bool {
-	if !canListen || u.Scheme != "http" || c.Wrap != nil || c.MaxConns != 0 || !headerSafe(u.Host) {
+	if !hasSockets || u.Scheme != "http" || c.Wrap != nil || c.MaxConns != 0 || !headerSafe(u.Host) {
 		return false
 	}
 	if strings.ContainsFunc(u.Host, func(r rune) bool { return r > '~' || r == '%' }) {

@@ -48,6 +48,12 @@ const longestHead = 1 << 20
 
 var errLongHead = fmt.Errorf("malformed HTTP response: its head is longer than %d KiB", longestHead>>10)
 
+// Why an idle connection is not used again.
+var (
+	errHungUp  = errors.New("the server has closed the connection")
+	errUnasked = errors.New("the server has spoken unasked")
+)
+
 // longAgo as a deadline ends reading and writing at once.
 var longAgo = time.Unix(1, 0)
 
@@ -62,19 +68,24 @@ const refusalPatience = 50 * time.Millisecond
 type link struct {
 	of     *plain
 	conn   net.Conn
-	alive  func() bool
-	cut    func() // ends reading and writing, at once
+	socket *socket // nil if conn is none: a pipe of a test
 	br     *bufio.Reader
 	stamps *arrivals // nil where nothing tells when bytes arrive
 	came   time.Time // when what was read last arrived, as far as is known
 	left   int       // how much of a head may still be read; negative: no bound
 	reused bool      // for another call before
 	began  bool      // something of an answer was read
+	late   bool      // reading has timed out, which net/http takes for an end
 	since  time.Time // it has been idle
 
+	// The watch over a context outlives the call, since the next one often has
+	// the same: that of a user. done tells which context.
+	done    <-chan struct{}
+	unwatch func() bool
+
 	// Of the call that it is lent to:
-	ctx    context.Context //nolint:containedctx // ends with the call
-	stop   func() bool     // ends the watch over ctx
+	mu     sync.Mutex      // guards ctx, which cut looks at, and conn's deadline
+	ctx    context.Context //nolint:containedctx // ends with the call; nil while idle
 	length int64           // what is left of the body; −1: as body has it
 	body   io.Reader       // reads it if the length is not known
 	closes bool            // the server will close the connection
@@ -89,6 +100,7 @@ func (l *link) Read(b []byte) (int, error) {
 		b = b[:min(len(b), l.left)]
 	}
 	n, err := l.receive(b)
+	l.late = errors.Is(err, os.ErrDeadlineExceeded)
 	if n > 0 {
 		l.began = true
 		if l.left > 0 {
@@ -120,8 +132,7 @@ func (l *link) receive(b []byte) (n int, err error) {
 // send sends a request, as it goes over the wire, and returns the head of the
 // answer, and the connection to read its body from. Errors are errTimeout, the
 // cause of ctx, or what package net says.
-func (p *plain) send(ctx context.Context, method string, out []byte, watch *watcher) (response, *link, error) {
-	deadline := time.Now().Add(p.timeout)
+func (p *plain) send(ctx context.Context, method string, out []byte, deadline time.Time, watch *watcher) (response, *link, error) {
 	for {
 		l, err := p.take(ctx, deadline, watch)
 		if err != nil {
@@ -144,16 +155,16 @@ func (p *plain) take(ctx context.Context, deadline time.Time, watch *watcher) (*
 		return nil, context.Cause(ctx)
 	}
 	for {
-		l := p.pop()
+		l := p.pop(ctx)
 		if l == nil {
 			break
 		}
-		if l.conn.SetDeadline(deadline) == nil && l.alive() {
+		if l.lend(ctx, deadline) == nil {
 			l.reused = true
 			watch.reused.Store(true)
 			return l, nil
 		}
-		_ = l.conn.Close() // the server's end is closed already
+		l.close()
 	}
 	watch.reused.Store(false)
 	dialling, cancel := context.WithDeadlineCause(httptrace.WithClientTrace(ctx, watch.trace()), deadline, errTimeout)
@@ -165,16 +176,62 @@ func (p *plain) take(ctx context.Context, deadline time.Time, watch *watcher) (*
 		}
 		return nil, err
 	}
-	if err := conn.SetDeadline(deadline); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	l := &link{of: p, conn: conn, alive: listen(conn), stamps: newArrivals(conn)}
-	l.cut = func() { _ = conn.SetDeadline(longAgo) }
+	l := &link{of: p, conn: conn, socket: newSocket(conn), stamps: newArrivals(conn)}
 	l.br = bufio.NewReaderSize(l, p.transport.ReadBufferSize)
+	if err := l.lend(ctx, deadline); err != nil {
+		l.close()
+		return nil, err
+	}
 	return l, nil
 }
 
-func (p *plain) pop() *link {
+// lend makes a connection that of a call.
+func (l *link) lend(ctx context.Context, deadline time.Time) error {
+	l.mu.Lock()
+	l.ctx = ctx
+	l.mu.Unlock()
+	if done := ctx.Done(); done != l.done {
+		if l.unwatch != nil {
+			l.unwatch() // too late is no harm: cut looks whose the connection is
+		}
+		if l.done, l.unwatch = done, nil; done != nil {
+			l.unwatch = context.AfterFunc(ctx, func() { l.cut(done) })
+		}
+	}
+	return l.allow(deadline)
+}
+
+// cut ends reading and writing, at once, for the calls with a context.
+func (l *link) cut(done <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx != nil && l.ctx.Done() == done {
+		_ = l.conn.SetDeadline(longAgo) // fails on a closed connection, as reading will
+	}
+}
+
+// allow has the connection time out at a moment, unless it is cut off already.
+func (l *link) allow(until time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx.Err() != nil {
+		return l.conn.SetDeadline(longAgo) // as cut does, or did
+	}
+	return l.conn.SetDeadline(until)
+}
+
+// close closes the connection, to which nobody listens.
+func (l *link) close() {
+	if l.unwatch != nil {
+		l.unwatch()
+	}
+	_ = l.conn.Close() // what it has to say was heard
+}
+
+// pop takes an idle connection, if there is one: the last, unless one of the
+// few before it was used with the same context.
+func (p *plain) pop(ctx context.Context) *link {
+	done := ctx.Done()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = false
@@ -182,9 +239,15 @@ func (p *plain) pop() *link {
 	if n == 0 {
 		return nil
 	}
-	l := p.idle[n-1]
-	p.idle[n-1] = nil
-	p.idle = p.idle[:n-1]
+	at := n - 1
+	for i := at; i >= max(0, n-4); i-- {
+		if p.idle[i].done == done {
+			at = i
+			break
+		}
+	}
+	l := p.idle[at]
+	p.idle = slices.Delete(p.idle, at, at+1)
 	return l
 }
 
@@ -193,7 +256,7 @@ func (p *plain) put(l *link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		_ = l.conn.Close() // it has nothing more to say
+		l.close()
 		return
 	}
 	l.since = time.Now()
@@ -212,7 +275,7 @@ func (p *plain) reap() {
 	}
 	n := 0 // the ones used last come last
 	for n < len(p.idle) && time.Since(p.idle[n].since) >= p.transport.IdleConnTimeout {
-		_ = p.idle[n].conn.Close() // nobody waits for it
+		p.idle[n].close()
 		n++
 	}
 	p.idle = slices.Delete(p.idle, 0, n)
@@ -229,7 +292,7 @@ func (p *plain) closeIdle() {
 	defer p.mu.Unlock()
 	p.closed = true
 	for _, l := range p.idle {
-		_ = l.conn.Close() // nobody waits for it
+		l.close()
 	}
 	p.idle = nil
 	if p.reaper != nil {
@@ -242,15 +305,14 @@ func (p *plain) closeIdle() {
 // is closed if there is an error, and goes back when the body has been read.
 // sent is false if surely nothing of the request has left.
 func (l *link) exchange(ctx context.Context, method string, out []byte, watch *watcher) (resp response, sent bool, err error) {
-	l.ctx, l.began, l.left, l.closes = ctx, false, longestHead, false
-	l.stop = context.AfterFunc(ctx, l.cut)
-	n, unwritten := l.conn.Write(out)
+	l.began, l.left, l.closes = false, longestHead, false
+	n, unwritten := l.write(out)
 	if unwritten != nil {
 		if n == 0 || errors.Is(unwritten, os.ErrDeadlineExceeded) {
 			return resp, n > 0, l.broken(unwritten)
 		}
 		// A server may refuse what it has not read to its end, and hang up.
-		_ = l.conn.SetReadDeadline(time.Now().Add(refusalPatience))
+		_ = l.allow(time.Now().Add(refusalPatience))
 	}
 	_, err = l.br.Peek(1)
 	if err == nil {
@@ -268,6 +330,23 @@ func (l *link) exchange(ctx context.Context, method string, out []byte, watch *w
 	return resp, true, nil
 }
 
+// write writes a request, if the server has neither closed the connection nor
+// said anything unasked. It may wait for the answer, too.
+func (l *link) write(out []byte) (n int, err error) {
+	if l.reused && l.socket != nil {
+		n, err = l.socket.ask(out)
+		if n == len(out) {
+			err = nil // it was the answer that did not come, as reading will find
+		}
+	}
+	if n < len(out) && err == nil {
+		var m int
+		m, err = l.conn.Write(out[n:])
+		n += m
+	}
+	return n, err
+}
+
 // head reads the head of an answer.
 func (l *link) head(method string) (response, error) {
 	buffered, _ := l.br.Peek(l.br.Buffered()) // cannot fail
@@ -275,7 +354,7 @@ func (l *link) head(method string) (response, error) {
 		if resp, length, ok := ordinary(buffered[:end+2]); ok {
 			_, _ = l.br.Discard(end + 4) // cannot fail either
 			if l.length = length; length < 0 {
-				l.body = &chunks{of: httputil.NewChunkedReader(l.br), l: l}
+				l.body = &chunks{l: l}
 			}
 			return resp, nil
 		}
@@ -285,12 +364,14 @@ func (l *link) head(method string) (response, error) {
 		switch {
 		case errors.Is(err, io.ErrUnexpectedEOF) && !l.began:
 			return response{}, io.EOF
+		case err != nil && l.late:
+			return response{}, os.ErrDeadlineExceeded
 		case err != nil:
 			return response{}, err
 		case 100 <= r.StatusCode && r.StatusCode < 200 && r.StatusCode != http.StatusSwitchingProtocols:
 			continue
 		}
-		l.closes = r.Close || r.StatusCode == http.StatusSwitchingProtocols
+		l.closes = r.Close || r.StatusCode < 200 // what net/http would not trust either
 		l.body, l.length = r.Body, -1
 		return response{status: r.StatusCode, mediaType: mediaType(r.Header.Get("Content-Type")), backend: backend(r.Header.Get(backendHeader)), header: r.Header}, nil
 	}
@@ -374,20 +455,66 @@ func headerName[T string | []byte](name T) bool {
 	return len(name) > 0
 }
 
-// chunks is a body in chunks with the trailer, which nobody asks for.
+// chunks is a body in chunks with the trailer, which nobody asks for. Chunks
+// that are there as a whole, as an event of a stream mostly is, it takes from
+// the buffer; the first one that is not, or is out of the ordinary, and what
+// follows are left to net/http's reader.
 type chunks struct {
-	of io.Reader
 	l  *link
+	of io.Reader // nil until it is needed
 }
 
 // Read implements [io.Reader].
-func (c *chunks) Read(b []byte) (int, error) {
-	n, err := c.of.Read(b)
-	if err != io.EOF { //nolint:errorlint // an unexpected end is another error
+func (c *chunks) Read(b []byte) (n int, err error) {
+	br := c.l.br
+	for c.of == nil {
+		if n == 0 {
+			switch _, err := br.Peek(1); {
+			case errors.Is(err, io.EOF):
+				return 0, io.ErrUnexpectedEOF
+			case err != nil:
+				return 0, err
+			}
+		}
+		got, _ := br.Peek(br.Buffered()) // cannot fail
+		if data, size := wholeChunk(got); data != nil && len(data) <= len(b)-n {
+			n += copy(b[n:], data)
+			_, _ = br.Discard(size) // it is there
+			continue
+		}
+		if n > 0 {
+			return n, nil
+		}
+		c.of = httputil.NewChunkedReader(br)
+	}
+	if n, err = c.of.Read(b); err != io.EOF { //nolint:errorlint // an unexpected end is another error
 		return n, err
 	}
 	c.l.left = longestHead
-	return n, trailer(c.l.br)
+	return n, trailer(br)
+}
+
+// wholeChunk returns the data of the chunk that b begins with, and how long it
+// is with all that belongs to it. The data is nil if it is not all there, if it
+// is the last chunk, or if there is anything unusual about it.
+func wholeChunk(b []byte) (data []byte, size int) {
+	n, digits := 0, 0
+	for ; digits < min(len(b), 6); digits++ {
+		switch c := b[digits]; {
+		case '0' <= c && c <= '9':
+			n = n<<4 | int(c-'0')
+			continue
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			n = n<<4 | int(c|0x20-'a'+10)
+			continue
+		}
+		break
+	}
+	end := digits + 2 + n
+	if n == 0 || len(b) < end+2 || b[digits] != '\r' || b[digits+1] != '\n' || b[end] != '\r' || b[end+1] != '\n' {
+		return nil, 0
+	}
+	return b[digits+2 : end], end + 2
 }
 
 // trailer reads to the end of a trailer and returns io.EOF. Like net/http, it
@@ -466,8 +593,8 @@ func (b *linkBody) Close() error {
 
 // hurry leaves less time for the rest of the body.
 func (b *linkBody) hurry(d time.Duration) {
-	if b.l != nil && b.l.ctx.Err() == nil { // not to undo the cut
-		_ = b.l.conn.SetReadDeadline(time.Now().Add(d)) // fails on a closed connection, as Read will
+	if b.l != nil {
+		_ = b.l.allow(time.Now().Add(d)) // fails on a closed connection, as reading will
 	}
 }
 
@@ -487,11 +614,14 @@ func (l *link) broken(err error) error {
 
 // end ends the loan of a connection, which is kept if it can be used again.
 func (l *link) end(usable bool) {
-	unwatched := l.stop()
-	l.ctx, l.stop, l.body = nil, nil, nil
-	if unwatched && usable && l.br.Buffered() == 0 {
+	l.mu.Lock()
+	usable = usable && l.ctx.Err() == nil && l.br.Buffered() == 0
+	l.ctx = nil
+	l.mu.Unlock()
+	l.body = nil
+	if usable {
 		l.of.put(l)
-		return
+	} else {
+		l.close()
 	}
-	_ = l.conn.Close() // what it has to say was heard
 }

@@ -93,7 +93,7 @@ func byPlain(s *scripted) (got []seen) {
 	defer p.closeIdle()
 	for range s.calls() {
 		out := []byte("POST /v1/x HTTP/1.1\r\nHost: platform\r\nContent-Length: 7\r\n\r\nthe end")
-		resp, l, err := p.send(context.Background(), http.MethodPost, out, &watcher{epoch: time.Now()})
+		resp, l, err := p.send(context.Background(), http.MethodPost, out, time.Now().Add(time.Second), &watcher{epoch: time.Now()})
 		if err != nil {
 			got = append(got, seen{err: "head"})
 			continue
@@ -108,6 +108,7 @@ func byNetHTTP(s *scripted) (got []seen) {
 	t := &http.Transport{DialContext: s.dial, DisableCompression: true, MaxResponseHeaderBytes: longestHead}
 	defer t.CloseIdleConnections()
 	for range s.calls() {
+		synctest.Wait() // until its reader has seen what follows the last answer
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://platform/v1/x", strings.NewReader("the end"))
 		if err != nil {
@@ -193,6 +194,7 @@ var shapes = []string{
 	"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 5\r\n\r\nhello",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello",
+	"HTTP/1.1 000 \nContent-Length:5\n\n00000",
 	"HTTP/1.1 2x0 OK\r\n\r\n",
 	"SSH-2.0-OpenSSH_9.6\r\n",
 	"\x15\x03\x01\x00\x02\x02\x46",
@@ -252,6 +254,16 @@ func (p *plain) resting() *link {
 		return p.idle[n-1]
 	}
 	return nil
+}
+
+// alive reports whether a connection can be used again.
+func (l *link) alive() bool {
+	silence := errHungUp
+	err := l.socket.raw.Read(func(fd uintptr) bool {
+		silence = quiet(fd)
+		return true
+	})
+	return err == nil && silence == nil
 }
 
 // TestStaleConnections lets servers hang up while a connection is idle: it is

@@ -55,16 +55,21 @@ func (e *eventStream) reset(src io.Reader, epoch time.Time) {
 func (e *eventStream) next() ([]byte, error) {
 	e.data, e.failed = e.data[:0], false
 	lines := 0
+	var only []byte // the data, while it is one line that is still in buf
 	for {
 		line, ok := e.line()
 		if !ok {
+			e.data, only = append(e.data, only...), nil
 			if err := e.fill(); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		if len(line) == 0 {
-			if lines > 0 {
+			switch {
+			case only != nil:
+				return only, nil
+			case lines > 0:
 				return e.data, nil
 			}
 			e.failed = false
@@ -79,13 +84,15 @@ func (e *eventStream) next() ([]byte, error) {
 		}
 		switch string(name) {
 		case "data":
-			if len(e.data)+len(value) >= maxEvent {
+			if len(e.data)+len(only)+len(value) >= maxEvent {
 				return nil, errLongEvent
 			}
-			if lines++; lines > 1 {
-				e.data = append(e.data, '\n')
+			if lines++; lines == 1 {
+				only = value
+				continue
 			}
-			e.data = append(e.data, value...)
+			e.data = append(append(e.data, only...), '\n')
+			e.data, only = append(e.data, value...), nil
 		case "event":
 			e.failed = string(value) == "error"
 		}

@@ -70,16 +70,22 @@ func (r *Retry) Ask(ctx context.Context, c *Call) error {
 	}
 	c.verdict = r
 	defer func() { c.verdict = nil }()
+	id := c.Request.ID
+	last := r.Asker.Ask(ctx, c)
+	if c.final(last) {
+		return last
+	}
 
 	waiting := ctx
 	if c.Leaving != nil {
 		waiting = c.Leaving
 	}
 	wait := fullJitter{base: r.base(), longest: r.longest(), rng: c.Rand}
-	id := c.Request.ID
-	var last error
+	tried := c.Attempt
 	try := func() (struct{}, error) {
-		last = r.Asker.Ask(ctx, c)
+		if c.Attempt > tried {
+			last, tried = r.Asker.Ask(ctx, c), c.Attempt
+		}
 		if c.final(last) {
 			return struct{}{}, backoff.Permanent(last)
 		}
