@@ -256,7 +256,7 @@ func TestTimeoutAndCancellation(t *testing.T) {
 	if err := wire.call(t.Context(), apiCall{method: "GET", path: "/x"}, nil); !errors.As(err, &e) || e.Kind != record.Timeout || !e.Temporary() || !strings.Contains(err.Error(), "within 10ms") {
 		t.Errorf("slow service: err = %v", err)
 	}
-	wire.http.Timeout = time.Hour
+	wire.timeout, wire.http.Timeout = time.Hour, time.Hour
 	why := errors.New("the run is over")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(why)
