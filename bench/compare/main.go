@@ -205,7 +205,9 @@ func verdict(what string, ratios []float64, pass bool, wanted string) {
 }
 
 // memory prints what one more user costs: the difference in peak memory
-// between many users and few, who think for a second, over their number.
+// between many users and few, who think for a second, over their number. They
+// come one after the other, so that they do not all ask at once every second:
+// that would be the memory of as many requests under way.
 func memory(ctx context.Context, s *server, ours, k6 *tool) error {
 	if k6.path == "" {
 		return nil
@@ -213,7 +215,7 @@ func memory(ctx context.Context, s *server, ours, k6 *tool) error {
 	perUser := func(t *tool, few, many int) (float64, error) {
 		var used [2]int64
 		for i, n := range []int{few, many} {
-			c, err := t.run(ctx, work{url: s.url, connections: n, duration: *duration, think: time.Second}, nil)
+			c, err := t.run(ctx, work{url: s.url, connections: n, duration: *duration, think: time.Second, ramp: true}, nil)
 			if err != nil {
 				return 0, err
 			}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ type work struct {
 	duration    time.Duration
 	stream      bool
 	think       time.Duration // pause between requests; only for us and k6
-	ramp        bool          // users come one after the other; only for us
+	ramp        bool          // users come one after the other, the last at the end; only for us and k6
 }
 
 func (w work) body() string {
@@ -133,7 +134,11 @@ func find(ctx context.Context, cache, dir string) (ours, reader, wrk, hey, veget
 		return []string{"attack", "-rate", "0", "-workers", n, "-max-workers", n, "-connections", n, "-duration", w.duration.String(), "-targets", target, "-output", os.DevNull}, nil
 	})
 	k6 = install("k6", func(w work) (args, env []string) {
-		return []string{"run", "--quiet", "--vus", strconv.Itoa(w.connections), "--duration", w.duration.String(), filepath.Join(dir, "k6.js")},
+		users := []string{"--vus", strconv.Itoa(w.connections), "--duration", w.duration.String()}
+		if w.ramp {
+			users = []string{"--stage", w.duration.String() + ":" + strconv.Itoa(w.connections)}
+		}
+		return slices.Concat([]string{"run", "--quiet"}, users, []string{filepath.Join(dir, "k6.js")}),
 			[]string{"URL=" + w.url + endpoint, "BODY=" + w.body(), "THINK=" + seconds(w.think), "K6_NO_USAGE_REPORT=true"}
 	})
 	return ours, reader, wrk, hey, vegeta, k6, err

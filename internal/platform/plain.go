@@ -35,6 +35,7 @@ type plain struct {
 	transport *http.Transport // dials
 	address   string          // host:port
 	timeout   time.Duration   // of a call
+	readers   sync.Pool       // of *bufio.Reader, that no connection holds while it is idle
 
 	mu     sync.Mutex
 	idle   []*link // the one used last is the last
@@ -162,6 +163,7 @@ func (p *plain) take(ctx context.Context, deadline time.Time, watch *watcher) (*
 		if l.lend(ctx, deadline) == nil {
 			l.reused = true
 			watch.reused.Store(true)
+			l.br = p.reader(l)
 			return l, nil
 		}
 		l.close()
@@ -177,12 +179,22 @@ func (p *plain) take(ctx context.Context, deadline time.Time, watch *watcher) (*
 		return nil, err
 	}
 	l := &link{of: p, conn: conn, socket: newSocket(conn), stamps: newArrivals(conn)}
-	l.br = bufio.NewReaderSize(l, p.transport.ReadBufferSize)
+	l.br = p.reader(l)
 	if err := l.lend(ctx, deadline); err != nil {
 		l.close()
 		return nil, err
 	}
 	return l, nil
+}
+
+// reader is a buffer to read a connection with, which has it until it is idle.
+func (p *plain) reader(l *link) *bufio.Reader {
+	br, ok := p.readers.Get().(*bufio.Reader)
+	if !ok {
+		return bufio.NewReaderSize(l, p.transport.ReadBufferSize)
+	}
+	br.Reset(l)
+	return br
 }
 
 // lend makes a connection that of a call.
@@ -253,6 +265,9 @@ func (p *plain) pop(ctx context.Context) *link {
 
 // put keeps a connection for the next request.
 func (p *plain) put(l *link) {
+	l.br.Reset(nil)
+	p.readers.Put(l.br)
+	l.br = nil
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

@@ -1,5 +1,7 @@
-// Package simulator runs users: each a goroutine that asks questions, waits
-// for the answers, thinks, and asks on.
+// Package simulator runs users: each asks questions, waits for the answers,
+// thinks, and asks on. A goroutine works for a user while he asks and reads,
+// and none while he thinks, so that a hundred thousand of them fit into little
+// memory.
 //
 // A [Fleet] is the population. A small reconciler compares, at every tick,
 // how many users its load pattern wants with how many are at work, and starts

@@ -12,6 +12,7 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
 )
 
@@ -125,6 +126,7 @@ type Fleet struct {
 	scripts map[int]*compiled // of single orgs, by index
 	roster  []*member         // in the order in which they are called to work
 	exits   chan *member
+	answers context.Context //nolint:containedctx // of Run: what answers are read with, which outlive Run's by the grace
 	stop    chan struct{}
 	once    sync.Once
 	cause   error // why Stop was called; read after stop is closed
@@ -139,16 +141,23 @@ type Fleet struct {
 	arrived map[int]Arrivals // by OrgIndex
 }
 
-// member is a user as the reconciler sees him; only Run touches it.
+// member is a user as the reconciler sees him. While he thinks he has no
+// goroutine, nor anything else that only a request needs: there may be a
+// hundred thousand of him.
 type member struct {
 	*user
-	state    state
-	goHome   context.CancelCauseFunc // asks him to begin nothing new
-	cut      context.CancelCauseFunc // breaks his answer off
-	deadline *time.Timer             // will call cut
-	by       time.Time               // when
-	done     bool                    // he has done all he will ever do; set before he exits
-	lives    int                     // how often he was replaced
+	state    state       // this and what follows, only Run touches
+	deadline *time.Timer // will call cut
+	by       time.Time   // when
+	lives    int         // how often he was replaced
+	done     bool        // he has done all he will ever do; set before he exits
+
+	mu     sync.Mutex              // guards what follows
+	asleep bool                    // nothing works for him until clock rings
+	clock  *time.Timer             // calls ring
+	why    error                   // he is to leave, if he is
+	goHome context.CancelCauseFunc // asks him to begin nothing new; nil while he is asleep
+	cut    context.CancelCauseFunc // breaks his answer off; likewise
 }
 
 type state uint8
@@ -267,7 +276,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	}
 
 	// Answers outlive ctx by the grace, so they are not cancelled with it.
-	answers := context.WithoutCancel(ctx)
+	f.answers = context.WithoutCancel(ctx)
 	ticker := time.NewTicker(f.opt.Tick)
 	defer ticker.Stop()
 
@@ -283,7 +292,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 			over, end = true, f.now()
 		}
 		for _, m := range f.roster {
-			m.leave(why, grace)
+			m.retire(why, grace)
 		}
 	}
 	for ticked := true; ; {
@@ -294,7 +303,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 				_, reason = f.stopped(ctx)
 				sendHome(errRetired, f.opt.Grace)
 			} else {
-				f.reconcile(answers, wanted)
+				f.reconcile(wanted)
 			}
 		}
 		n := f.census()
@@ -418,19 +427,19 @@ func (f *Fleet) overAt(offset time.Duration) bool {
 
 // reconcile brings the number of users at work to wanted, as far as there are
 // any: the first idle ones in the roster start, the last ones at work leave.
-func (f *Fleet) reconcile(answers context.Context, wanted int) {
+func (f *Fleet) reconcile(wanted int) {
 	missing := wanted - f.census()[working]
 	if missing > 0 {
 		rested := slices.DeleteFunc(slices.Clone(f.roster), func(m *member) bool { return m.state != idle })
 		slices.SortStableFunc(rested, func(a, b *member) int { return a.lives - b.lives })
 		for _, m := range rested[:min(missing, len(rested))] {
-			m.start(answers)
+			m.start()
 		}
 		return
 	}
 	for i := len(f.roster) - 1; missing < 0 && i >= 0; i-- {
 		if m := f.roster[i]; m.state == working {
-			m.leave(errRetired, f.opt.Grace)
+			m.retire(errRetired, f.opt.Grace)
 			missing++
 		}
 	}
@@ -444,51 +453,143 @@ func (f *Fleet) census() (n [finished + 1]int) {
 	return n
 }
 
-// start sends a user to work. What he does ends in f.exits.
-func (m *member) start(answers context.Context) {
-	ctx, cut := context.WithCancelCause(answers)
-	leave, goHome := context.WithCancelCause(ctx)
-	m.state, m.cut, m.goHome = working, cut, goHome
-	go func() {
-		defer func() { m.fleet.exits <- m }()
+// start sends a user to work. What he does ends in f.exits, or in retire.
+func (m *member) start() {
+	m.mu.Lock()
+	m.state, m.done, m.why = working, false, nil
+	m.mu.Unlock()
+	m.come()
+	go m.run()
+}
+
+// run works for a user until he thinks or has gone home.
+func (m *member) run() {
+	ctx, cut := context.WithCancelCause(m.fleet.answers)
+	defer cut(nil)
+	leaving, goHome := context.WithCancelCause(ctx)
+	m.mu.Lock()
+	m.cut, m.goHome = cut, goHome
+	if m.why != nil {
+		goHome(m.why)
+	}
+	m.mu.Unlock()
+	x := exchanges.Get().(*platform.Exchange) //nolint:errcheck,forcetypeassert // nothing else is in it
+	m.call.Exchange = *x
+	for {
+		var next respite
 		err := crash.Guard("a simulated user", func() error {
-			m.done = m.work(ctx, leave)
+			next = m.work(ctx, leaving)
 			return nil
 		})
 		if err != nil {
-			m.done = true // who knows in what state he is
+			next = retired // who knows in what state he is
 			m.fleet.Stop(err)
 		}
-	}()
+		if next == thinking {
+			if m.fallAsleep(x) {
+				return
+			}
+			continue // told to leave at the last moment
+		}
+		m.mu.Lock()
+		m.lay(x)
+		m.mu.Unlock()
+		m.done = next == retired
+		m.fleet.exits <- m
+		return
+	}
 }
 
-// leave asks a user who is at work to leave within grace; a second call can
-// only bring the deadline forward.
-func (m *member) leave(why error, grace time.Duration) {
+// exchanges are what answers are read into: the buffers of one that was read
+// are for whoever asks next, not for a user who thinks.
+var exchanges = sync.Pool{New: func() any { return new(platform.Exchange) }}
+
+// lay gives back what only a user at work needs; m.mu is locked.
+func (m *member) lay(x *platform.Exchange) {
+	*x, m.call.Exchange = m.call.Exchange, platform.Exchange{}
+	exchanges.Put(x)
+	m.cut, m.goHome, m.call.Leaving = nil, nil, nil
+}
+
+// fallAsleep has the user's clock ring when his next question is due, unless
+// he is to leave. If it reports true, he is not the caller's any more.
+func (m *member) fallAsleep(x *platform.Exchange) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.why != nil {
+		return false
+	}
+	m.lay(x)
+	m.asleep = true
+	m.fleet.wake(m.due)
+	wait := m.due - m.fleet.now()
+	if m.clock == nil {
+		m.clock = time.AfterFunc(wait, m.ring)
+	} else {
+		m.clock.Reset(wait)
+	}
+	return true
+}
+
+// ring wakes the user, unless he was sent home at this very moment.
+func (m *member) ring() {
+	m.mu.Lock()
+	woken := m.asleep
+	m.asleep = false
+	m.mu.Unlock()
+	if woken {
+		m.run()
+	}
+}
+
+// retire asks a user who is at work to leave within grace; a second call can
+// only bring the deadline forward. Who thinks leaves at once.
+func (m *member) retire(why error, grace time.Duration) {
 	if m.state != working && m.state != leaving {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.asleep {
+		m.asleep = false
+		m.clock.Stop()
+		m.endSession(SessionRetired)
+		m.home()
 		return
 	}
 	by := time.Now().Add(grace)
 	switch {
 	case m.deadline == nil:
-		cut := m.cut
-		m.deadline = time.AfterFunc(grace, func() { cut(why) })
+		m.deadline = time.AfterFunc(grace, func() { m.breakOff(why) })
 	case by.Before(m.by):
 		m.deadline.Reset(grace)
 	default:
 		return
 	}
 	m.by, m.state = by, leaving
-	m.goHome(why)
+	if m.why == nil {
+		m.why = why
+	}
+	if m.goHome != nil {
+		m.goHome(why)
+	}
 }
 
-// home is called when the user's goroutine has ended.
+// breakOff ends the answer that the user is reading.
+func (m *member) breakOff(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cut != nil && m.why != nil { // or he has gone home since, and come back
+		m.cut(why)
+	}
+}
+
+// home is called when nothing works for the user any more.
 func (m *member) home() {
 	if m.deadline != nil {
 		m.deadline.Stop()
 		m.deadline = nil
 	}
-	m.cut(nil)
 	m.state = idle
 	switch {
 	case m.done && m.fleet.opt.Replace && !m.enough:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -470,7 +469,7 @@ func TestNewReportsEverything(t *testing.T) {
 }
 
 // TestAThousandUsersAreSmall: what the simulator itself keeps for a user who
-// is thinking, stack and conversation included.
+// is thinking, conversation included. He has no goroutine.
 func TestAThousandUsersAreSmall(t *testing.T) {
 	const users = 1000
 	s := script(t)
@@ -481,24 +480,36 @@ func TestAThousandUsersAreSmall(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapInuse + m.StackInuse)
 	}
-	before := heap()
-	var wg sync.WaitGroup
-	wg.Add(users)
+	before, goroutines := heap(), runtime.NumGoroutine()
 	f := newFleet(t, nil, Options{Users: population(4, users/4), Script: s, Asker: AskerFunc(func(_ context.Context, c *Call) error {
 		c.Exchange.Answer = append(c.Exchange.Answer[:0], strings.Repeat("word ", 400)...)
-		wg.Done()
 		return nil
 	})})
 	done := make(chan error, 1)
 	go func() { done <- f.Run(t.Context()) }()
-	wg.Wait()
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for _, m := range f.roster {
+		for !m.thinks() { // fails by the test's time-out
+			<-poll.C
+		}
+	}
 	perUser := (heap() - before) / users
+	if n := runtime.NumGoroutine() - goroutines; n > users/10 {
+		t.Errorf("there are %d goroutines more for %d users who think", n, users)
+	}
 	f.Stop(nil)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if perUser > 40<<10 {
-		t.Errorf("a user takes %d bytes, want at most 40 KiB", perUser)
+	if perUser > 12<<10 {
+		t.Errorf("a user takes %d bytes, want at most 12 KiB", perUser)
 	}
 	t.Logf("%d bytes a user", perUser)
+}
+
+func (m *member) thinks() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asleep
 }

@@ -81,12 +81,10 @@ type host struct {
 // visitor is a host with state of his own, who asks one question at a time.
 type visitor struct {
 	*user
-	host     *host
-	session  int
-	turn     int
-	left     int // turns of the conversation that are still to come
-	question questions.Question
-	phase    int // that his question was due in
+	host    *host
+	session int
+	left    int // turns of the conversation that are still to come
+	phase   int // that his question was due in
 }
 
 // lane is a stream at work.
@@ -298,15 +296,12 @@ func (v *visitor) visit(ctx context.Context, due time.Duration) {
 			v.call.Request.Model = v.kind.model(v.question, v.rng)
 		}
 		v.talk.begin(s.Context, s.MaxBody-envelope(v.call.Request.Model, v.call.Request.CacheSalt))
-	} else {
-		v.turn++
-		if v.own == nil {
-			v.question = v.invent(&v.question)
-		}
+	} else if v.own == nil {
+		v.question = v.invent(&v.question)
 	}
 	v.left--
-	v.call.Turn = v.turn
-	v.ask(ctx, v.question, due)
+	v.due = due
+	v.ask(ctx)
 	if v.left == 0 {
 		v.talk.begin(0, 0)
 		if f := v.fleet.opt.Watch.Session; f != nil {

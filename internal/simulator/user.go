@@ -28,8 +28,8 @@ const (
 // back too, lest one who never thinks should spin.
 const briefly = 100 * time.Millisecond
 
-// user is one simulated user. At most one goroutine works for him at a time;
-// what he is between two of them is here.
+// user is one simulated user. At most one goroutine works for him at a time,
+// and none while he thinks; what he is between two of them is here.
 type user struct {
 	Identity
 	fleet  *Fleet
@@ -40,6 +40,16 @@ type user struct {
 	began    time.Duration // when that did
 	asked    int           // questions, for their IDs
 	failures int           // questions that failed and were not to be ignored
+
+	// Of the session, if there is one:
+	inSession  bool
+	total, put int           // questions there will be, and were
+	end        time.Duration // when its duration will have passed
+	turns      int           // of the conversation
+	turn       int           // of these, the next
+	question   questions.Question
+	due        time.Duration // when to ask it
+	ready      bool          // it is decided what to ask next, and when
 
 	rng   *rand.Rand // decides what the user does in this session
 	types turnstile
@@ -52,7 +62,6 @@ type user struct {
 	sent   bool // whether the last question was, at least once
 	enough bool // he may ask nothing more, ever: a limit says so
 
-	timer *time.Timer
 	free  time.Duration // when the user last became free to think and ask
 	fresh bool          // nothing asked since coming to work
 }
@@ -70,29 +79,90 @@ func newUser(f *Fleet, id Identity) *user {
 	return u
 }
 
-// work runs sessions until leaving is done or there are none left, and
-// reports whether the latter. Cancelling ctx breaks off the answer being read.
-func (u *user) work(ctx, leaving context.Context) (finished bool) {
+// respite is what a user does when he does not work.
+type respite uint8
+
+const (
+	thinking respite = iota // until his next question is due
+	away                    // he is no longer wanted
+	retired                 // he has done all he will ever do
+)
+
+// come readies a user who comes to work.
+func (u *user) come() { u.free, u.fresh = u.fleet.now(), true }
+
+// work asks what is due, question after question, until the user has to wait,
+// or is to do nothing more: after leaving is done he asks nothing. Cancelling
+// ctx breaks off the answer being read.
+func (u *user) work(ctx, leaving context.Context) respite {
 	u.call.Leaving = leaving
-	u.free, u.fresh = u.fleet.now(), true
-	defer u.talk.begin(0, 0)
-	for u.hasMore() {
-		if leaving.Err() != nil { // a session that asks nothing is none
-			return false
+	for {
+		if !u.ready && !u.plan() {
+			if u.hasMore() {
+				return away
+			}
+			return retired
 		}
-		end := u.session(ctx)
-		if f := u.fleet.opt.Watch.Session; f != nil {
-			f(end)
+		if leaving.Err() == nil && u.due > u.fleet.now() {
+			return thinking
 		}
-		switch end {
+		if leaving.Err() != nil || u.fleet.overAt(u.due) {
+			u.endSession(SessionRetired)
+			return away
+		}
+		switch why := u.ask(ctx); why {
+		case "":
 		case SessionRetired:
-			return false
-		case SessionErrors, SessionLimit:
-			return true
-		case SessionCompleted, SessionTimeUp:
+			u.endSession(why)
+			return away
+		default:
+			u.endSession(why)
+			return retired
 		}
 	}
-	return true
+}
+
+// plan decides what to ask next, and when: the next turn of the conversation,
+// or the first of another one, or of another session. It reports whether there
+// is anything to ask.
+func (u *user) plan() bool {
+	for {
+		if !u.inSession {
+			if !u.hasMore() || u.call.leaving() { // a session that asks nothing is none
+				return false
+			}
+			u.session()
+		}
+		switch {
+		case u.turn < u.turns:
+			if u.own == nil {
+				u.question = u.invent(&u.question)
+			}
+		case u.put < u.total:
+			u.converse()
+		default:
+			u.endSession(SessionCompleted)
+			continue
+		}
+		u.due = u.free + u.pause()
+		// The first question is always asked, so that every session does something.
+		if u.put > 0 && u.due >= u.end {
+			u.free = max(u.free, u.end)
+			u.endSession(SessionTimeUp)
+			continue
+		}
+		u.ready = true
+		return true
+	}
+}
+
+// endSession lets go of everything that was of the session.
+func (u *user) endSession(why SessionEnd) {
+	u.inSession, u.ready, u.question = false, false, questions.Question{}
+	u.talk.begin(0, 0)
+	if f := u.fleet.opt.Watch.Session; f != nil {
+		f(why)
+	}
 }
 
 func (u *user) hasMore() bool {
@@ -104,7 +174,8 @@ func (u *user) hasMore() bool {
 // that he asks other questions.
 func (u *user) renew() { u.first, u.failures = u.loop, 0 }
 
-func (u *user) session(ctx context.Context) SessionEnd {
+// session begins one.
+func (u *user) session() {
 	s := u.script
 	seed := u.loop
 	if s.Loop.SameSeed {
@@ -117,47 +188,30 @@ func (u *user) session(ctx context.Context) SessionEnd {
 	u.call.Session = u.loop
 	u.loop++
 
-	total := s.questions.draw(u.rng)
-	end := time.Duration(math.MaxInt64)
+	u.inSession, u.put, u.turn, u.turns = true, 0, 0, 0
+	u.total = s.questions.draw(u.rng)
+	u.end = math.MaxInt64
 	if length := seconds(s.sessionLength, u.rng); length > 0 {
-		end = u.free + length
+		u.end = u.free + length
 	}
 	u.types.begin(u.rng)
-	for asked := 0; asked < total; {
-		u.begin(u.types.next())
-		turns := 1
-		if s.MultiTurn > 0 && u.rng.Float64() < s.MultiTurn && u.kind.Endpoint == platform.Chat && !u.kind.Single {
-			turns = min(s.turns.draw(u.rng), total-asked)
-		}
-		var question questions.Question
-		if u.own != nil {
-			turns = min(u.own.Turns(), total-asked)
-		} else {
-			question = u.invent(nil)
-			u.call.Request.Model = u.kind.model(question, u.rng)
-		}
-		u.talk.begin(s.Context, s.MaxBody-envelope(u.call.Request.Model, u.call.Request.CacheSalt))
-		for turn := range turns {
-			if turn > 0 && u.own == nil {
-				question = u.invent(&question)
-			}
-			due := u.free + u.pause()
-			// The first question is always asked, so that every session does something.
-			if asked > 0 && due >= end {
-				u.free = max(u.free, end)
-				return SessionTimeUp
-			}
-			if !u.sleepUntil(due) {
-				return SessionRetired
-			}
-			asked++
-			u.call.Turn = turn
-			if why := u.ask(ctx, question, due); why != "" {
-				return why
-			}
-		}
+}
+
+// converse begins a conversation, with its first question.
+func (u *user) converse() {
+	s := u.script
+	u.begin(u.types.next())
+	u.turn, u.turns = 0, 1
+	if s.MultiTurn > 0 && u.rng.Float64() < s.MultiTurn && u.kind.Endpoint == platform.Chat && !u.kind.Single {
+		u.turns = min(s.turns.draw(u.rng), u.total-u.put)
 	}
-	return SessionCompleted
+	if u.own != nil {
+		u.turns = min(u.own.Turns(), u.total-u.put)
+	} else {
+		u.question = u.invent(nil)
+		u.call.Request.Model = u.kind.model(u.question, u.rng)
+	}
+	u.talk.begin(s.Context, s.MaxBody-envelope(u.call.Request.Model, u.call.Request.CacheSalt))
 }
 
 // begin makes what follows requests of a kind.
@@ -208,30 +262,15 @@ func (u *user) pause() time.Duration {
 	return 0
 }
 
-// sleepUntil waits for a moment, and reports whether the user is still wanted then.
-func (u *user) sleepUntil(due time.Duration) bool {
-	leaving := u.call.Leaving
-	if d := due - u.fleet.now(); d > 0 && leaving.Err() == nil {
-		u.fleet.wake(due)
-		if u.timer == nil {
-			u.timer = time.NewTimer(d)
-		} else {
-			u.timer.Reset(d)
-		}
-		select {
-		case <-u.timer.C:
-		case <-leaving.Done():
-			u.timer.Stop()
-		}
-	}
-	return leaving.Err() == nil && !u.fleet.overAt(due)
-}
-
-// ask puts one question, due at a moment. It returns why the session ends
-// with it, or nothing.
-func (u *user) ask(ctx context.Context, q questions.Question, due time.Duration) SessionEnd {
-	u.prepare(q)
-	u.call.Schedule(due)
+// ask puts the question that is ready. It returns why the session ends with
+// it, or nothing.
+func (u *user) ask(ctx context.Context) SessionEnd {
+	u.ready = false
+	u.call.Turn = u.turn
+	u.turn++
+	u.put++
+	u.prepare(u.question)
+	u.call.Schedule(u.due)
 	err := u.fleet.opt.Asker.Ask(ctx, &u.call)
 	u.free = u.fleet.now()
 	u.sent = !errors.Is(err, ErrNotSent) || u.call.Attempt > 1
