@@ -93,16 +93,22 @@ func usageArgs(c *cobra.Command) {
 }
 
 func versionCommand(version string) *cobra.Command {
-	return &cobra.Command{
+	var sbom bool
+	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
+		Short: "Print the version, or what the program is made of",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if sbom {
+				return writeSBOM(cmd.OutOrStdout(), version)
+			}
 			t := tool(version)
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "loadtest %s (%s, %s/%s)\n", t.Version, t.Go, t.OS, t.Arch)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&sbom, "sbom", false, "write a bill of materials in the format CycloneDX (JSON)")
+	return cmd
 }
 
 // Check reports what is wrong with a command line: an unknown command or flag,
