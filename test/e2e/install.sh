@@ -15,15 +15,24 @@ ln -sf "versitygw-$version" "$bin/versitygw"
 (cd "$(dirname "$0")/collector" && GOFLAGS= go build -o "$bin/collector" .)
 
 missing=()
-have() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
-have chromium chromium
-have prometheus prometheus
-have prometheus-pushgateway prometheus-pushgateway
-if ((${#missing[@]} == 0)); then exit 0; fi
-if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
-  echo "make e2e needs ${missing[*]}; install them, or run it as root on Debian" >&2
-  exit 1
+need() { [ -x "$1" ] || command -v "$1" >/dev/null 2>&1 || missing+=("$2"); } # a program, its package
+need chromium chromium
+need prometheus prometheus
+need prometheus-pushgateway prometheus-pushgateway
+need runc runc
+need /usr/lib/cni/bridge containernetworking-plugins
+need ip iproute2
+need nft nftables
+need conntrack conntrack
+if ((${#missing[@]} > 0)); then
+  if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
+    echo "make e2e needs ${missing[*]}; install them, or run it as root on Debian" >&2
+    exit 1
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+
+# A Kubernetes, from source: minutes, the first time.
+"$(dirname "$0")/cluster/build.sh"
