@@ -172,7 +172,7 @@ func checkCommand(args []string, makefile string) error {
 			}
 		}
 		return fmt.Errorf("go without a package of ours")
-	case "docker", "prometheus": // with files of ours
+	case "docker", "kubectl", "prometheus": // with files of ours
 		for _, a := range args[1:] {
 			if strings.HasPrefix(a, "deploy/") {
 				if err := exists(a); err != nil {
@@ -194,6 +194,7 @@ func TestWrongCommandsAreRefused(t *testing.T) {
 		"loadtest", "loadtest rnu x.yaml", "loadtest run", "loadtest run a.yaml b.yaml", "loadtest run --fast a.yaml",
 		"loadtest scenario vaildate a.yaml", "loadtest platform --instant --speed 3", "bin/loadtest run configs/examples/none.yaml",
 		"make nothing", "go install github.com/otherjamesbrown/ai-aas/tests/load/cmd/none@latest", "docs/images/none.sh",
+		"kubectl apply -k deploy/none",
 	} {
 		err := checkCommand(words(line), "\nmake: all\n")
 		if helps := line == "loadtest"; (err == nil) != helps {
