@@ -250,7 +250,7 @@ func (c *cleaner) user(ctx context.Context, org platform.OrgRef, slug string, u 
 			c.removed(entry, platform.Gone)
 			return true
 		case errors.Is(err, errors.ErrUnsupported):
-			c.note("users whose creation was begun and not confirmed cannot be looked up here: if they exist, they have no keys")
+			c.note("users whose creation was begun and not confirmed cannot be looked up here: if they exist, this ledger has no keys of theirs")
 			c.wrote(c.Ledger.Disabled(entry))
 			return true
 		case err != nil:

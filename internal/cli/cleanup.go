@@ -29,6 +29,7 @@ const (
 
 func cleanupCommand() *cobra.Command {
 	var run, output, scenario string
+	plan := planFlags{}
 	cmd := &cobra.Command{
 		Use:   "cleanup --run ID",
 		Short: "Remove what a run left on the platform",
@@ -44,6 +45,9 @@ from the environment: ` + adminKeyEnv + `, or ` + adminEmailEnv + ` and
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if run == "" {
 				return usageError{errors.New("which run? say --run ID; the IDs are the folders in " + output)}
+			}
+			if plan.use {
+				return plan.clean(cmd, scenario, run, output)
 			}
 			ledgers, err := findLedgers(output, run)
 			if err != nil {
@@ -72,7 +76,55 @@ from the environment: ` + adminKeyEnv + `, or ` + adminEmailEnv + ` and
 	cmd.Flags().StringVar(&run, "run", "", "ID of the run")
 	cmd.Flags().StringVar(&output, "output-dir", defaultOutput, "folder in which the run has its folder")
 	cmd.Flags().StringVar(&scenario, "config", "", "the run's scenario, for the address and credentials of the User/Org API")
+	plan.add(cmd)
 	return cmd
+}
+
+// planFlags say what a run planned, for the clean-up of what is in no ledger: a
+// pod that was killed took its own along.
+type planFlags struct {
+	use     bool
+	secrets string
+	seed    uint64
+	started moment
+	workers int
+}
+
+func (p *planFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&p.use, "by-plan", false, "remove what the plan of the run names, instead of what ledgers do")
+	f.Uint64Var(&p.seed, "seed", 0, "the run's seed")
+	f.Var(&p.started, "started", "when the run began, for names with {timestamp}")
+	f.IntVar(&p.workers, "workers", 1, "how many workers there were")
+	f.StringVar(&p.secrets, "secrets", secretsFolder, "`FOLDER` of secrets, a file each")
+	for _, name := range []string{"by-plan", "seed", "started", "workers", "secrets"} {
+		_ = f.MarkHidden(name) // it exists; loadtest cleanup --namespace says them
+	}
+}
+
+// clean removes what the plan names and the platform still has.
+func (p *planFlags) clean(cmd *cobra.Command, scenario, run, output string) error {
+	s, _, err := planned(scenario, p.secrets, p.seed)
+	if err != nil {
+		return usageError{err}
+	}
+	if s.Spec.Targets.Credentials != nil {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "the users of run %s brought their own keys: there is nothing to remove\n", run)
+		return err
+	}
+	book, err := worker.PlanLedger(worker.Options{Scenario: s, RunID: run, Begun: p.started.Time, Folder: output, Workers: p.workers})
+	if err != nil {
+		return err
+	}
+	path := book.Path()
+	if err := book.Close(); err != nil {
+		return fmt.Errorf("write down what is to be removed: %w", err)
+	}
+	conn, admin, err := worker.UserOrg(s)
+	if err != nil {
+		return usageError{err}
+	}
+	return cleanLedger(cmd, path, conn, admin)
 }
 
 func adminFromEnv() platform.Admin {

@@ -19,6 +19,14 @@ func newLog(path string, debug bool, runID string) (*zap.Logger, io.Closer, erro
 	if err != nil {
 		return nil, nil, err
 	}
+	file := &logWriter{File: f}
+	log := logTo(file, debug, runID)
+	file.before = func() { _ = log.Core().Sync() } // whose failure is the file's own
+	return log, file, nil
+}
+
+// logTo returns a structured log; what it is written to keeps its own failures.
+func logTo(out zapcore.WriteSyncer, debug bool, runID string) *zap.Logger {
 	level := zapcore.InfoLevel
 	if debug {
 		level = zapcore.DebugLevel
@@ -26,16 +34,13 @@ func newLog(path string, debug bool, runID string) (*zap.Logger, io.Closer, erro
 	encoder := zap.NewProductionEncoderConfig()
 	encoder.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoder.EncodeDuration = zapcore.StringDurationEncoder
-	file := &logWriter{File: f}
-	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoder), file, level)
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoder), out, level)
 	if !debug {
 		core = newCalm(core)
 	}
 	// What cannot be written is told once, at the end, and not line by line
 	// across the live view.
-	log := zap.New(core, zap.ErrorOutput(zapcore.AddSync(io.Discard))).With(zap.String("run", runID))
-	file.before = func() { _ = log.Core().Sync() } // whose failure is the file's own
-	return log, file, nil
+	return zap.New(core, zap.ErrorOutput(zapcore.AddSync(io.Discard))).With(zap.String("run", runID))
 }
 
 // logWriter remembers the first failure.

@@ -69,7 +69,7 @@ Exit codes: 0 fine · 1 the tool failed · 2 bad input · 99 a threshold was cro
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(runCommand(version), findCommand(version), workerCommand(version), cleanupCommand(), reportCommand(), scenarioCommand(), platformCommand(), versionCommand(version))
+	root.AddCommand(runCommand(version), findCommand(version), workerCommand(version), podCommand(version), cleanupCommand(), reportCommand(), scenarioCommand(), platformCommand(), versionCommand(version))
 	for _, c := range root.Commands() {
 		usageArgs(c)
 	}

@@ -164,7 +164,7 @@ func (r *localRun) run(ctx context.Context, path string) error {
 		}
 	}
 	w, err := worker.New(ctx, worker.Options{
-		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Folder: r.folder, Cache: cacheFolder(), Workers: workers,
+		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Begun: r.began, Folder: r.folder, Cache: cacheFolder(), Workers: workers,
 		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log, Metrics: r.listen != "", TraceRatio: ratio, Traces: traces,
 	})
 	var crew atomic.Pointer[processes.Crew] // nil: the load is made here

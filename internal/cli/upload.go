@@ -31,32 +31,43 @@ func (d *destination) url(file string) string { return "s3://" + d.name + "/" + 
 // scenario there: a bucket that will take no results is found out before there
 // are any. One that is away may be back by then.
 func (r *localRun) openBucket(ctx context.Context, s *config.Scenario) error {
+	d, err := r.destination(s)
+	if d == nil || err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := config.Explain(&text, s); err != nil {
+		return fmt.Errorf("%s: %w", exportField, err)
+	}
+	d.scenario = text.Bytes()
+	switch err := d.putScenario(ctx); {
+	case errors.Is(err, blob.ErrAway):
+		r.say("warning: %s: %v; it is tried again when the run is over\n", exportField, err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", exportField, err)
+	}
+	r.bucket = d
+	return nil
+}
+
+const exportField = "spec.cleanup.exportResultsTo"
+
+// destination is cleanup.exportResultsTo, or nil if that is in no bucket. Nothing
+// is sent there.
+func (r *localRun) destination(s *config.Scenario) (*destination, error) {
 	to, inBucket := strings.CutPrefix(s.Spec.Cleanup.ExportResultsTo, "s3://")
 	if !inBucket {
-		return nil
+		return nil, nil
 	}
 	bucket, folder, _ := strings.Cut(r.placed(s, to), "/")
 	if folder = strings.Trim(folder, "/"); folder != "" {
 		folder += "/"
 	}
-	const field = "spec.cleanup.exportResultsTo"
 	opened, err := blob.Open(blob.Location{Bucket: bucket}.Or(os.LookupEnv))
 	if err != nil {
-		return fmt.Errorf("%s: %w", field, err)
+		return nil, fmt.Errorf("%s: %w", exportField, err)
 	}
-	var text bytes.Buffer
-	if err := config.Explain(&text, s); err != nil {
-		return fmt.Errorf("%s: %w", field, err)
-	}
-	d := &destination{Bucket: opened, name: bucket, folder: folder, scenario: text.Bytes()}
-	switch err := d.putScenario(ctx); {
-	case errors.Is(err, blob.ErrAway):
-		r.say("warning: %s: %v; it is tried again when the run is over\n", field, err)
-	case err != nil:
-		return fmt.Errorf("%s: %w", field, err)
-	}
-	r.bucket = d
-	return nil
+	return &destination{Bucket: opened, name: bucket, folder: folder}, nil
 }
 
 func (d *destination) putScenario(ctx context.Context) error {

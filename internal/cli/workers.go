@@ -22,6 +22,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/processes"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/results"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
 )
 
@@ -76,7 +77,7 @@ func (r *localRun) startWorkers(path string, s *config.Scenario, n int, embedded
 		}
 		links = append(links, link)
 		order := processes.Order{
-			Name: path, Scenario: r.text, RunID: r.id, Seed: *s.Spec.Seed, Folder: r.folder, Worker: i, Workers: n, Metered: r.listen != "",
+			Name: path, Scenario: r.text, RunID: r.id, Begun: r.began, Seed: *s.Spec.Seed, Folder: r.folder, Worker: i, Workers: n, Metered: r.listen != "",
 		}
 		if embedded {
 			t := s.Spec.Targets
@@ -165,63 +166,103 @@ func workerCommand(version string) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			if err := attend(cmd.Context(), version, child, cmd.ErrOrStderr()); err != nil {
+			b, err := attend(cmd.Context(), version, child, cmd.ErrOrStderr())
+			if err != nil {
 				child.Fail(err)
+				return nil
 			}
+			child.Finish(b)
 			return nil
 		},
 	}
 }
 
 // attend carries out an order. Its error is why there is no document.
-func attend(signalled context.Context, version string, child *processes.Child, stderr io.Writer) error {
+func attend(signalled context.Context, version string, child *processes.Child, stderr io.Writer) (*export.Bundle, error) {
 	order := child.Order
-	ctx, interrupt := context.WithCancelCause(context.WithoutCancel(signalled))
-	defer interrupt(nil)
-	defer context.AfterFunc(signalled, func() { interrupt(worker.ErrInterrupted) })()
-	child.Listen(func() { interrupt(worker.ErrInterrupted) })
-
 	scenario, sum, err := parseScenario(order.Name, order.Scenario)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	scenario.Spec.Seed = &order.Seed
 	t := &scenario.Spec.Targets
 	if p := order.Platform; p != nil {
 		t.APIRouterURL, t.UserOrgURL, t.AdminAPIKey = p.RouterURL, p.UserOrgURL, secret.New(p.AdminKey)
 	} else if err := administrator(t, adminFromEnv()); err != nil {
-		return err
+		return nil, err
 	}
 	file := filepath.Join(order.Folder, fmt.Sprintf("worker-%d", order.Worker))
 	log, closer, err := newLog(file+".log", scenario.Spec.Advanced.Debug, order.RunID)
 	if err != nil {
-		return fmt.Errorf("open the log: %w", err)
+		return nil, fmt.Errorf("open the log: %w", err)
 	}
 	defer func() { _ = closer.Close() }() // what is missing in it is in the result
-	ratio, _ := traceRatio(os.Getenv)     // the parent has said what is wrong with it
-	teller := &localRun{version: version, id: order.RunID, screen: live.NewLog(stderr)}
-	if order.Worker > 0 { // what concerns all is said once
-		teller.screen = live.NewLog(io.Discard)
+	p := part{superior: child, signal: worker.ErrInterrupted, says: live.NewLog(stderr), Options: worker.Options{
+		Scenario: scenario, ScenarioSHA256: sum, RunID: order.RunID, Begun: order.Begun, Folder: order.Folder, Cache: cacheFolder(),
+		Worker: order.Worker, Workers: order.Workers, Embedded: order.Platform != nil,
+		Metrics: order.Metered, Tool: tool(version), Log: log.With(zap.Int("worker", order.Worker)),
+	}}
+	p.made = func(w *worker.Worker) error {
+		child.Offer(w.Gatherer())
+		return nil
 	}
-	traces, err := teller.traces(scenario, ratio)
+	b, err := p.carryOut(signalled)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w, err := worker.New(ctx, worker.Options{
-		Scenario: scenario, ScenarioSHA256: sum, RunID: order.RunID, Folder: order.Folder, Cache: cacheFolder(),
-		Worker: order.Worker, Workers: order.Workers, Start: child.Ready, Embedded: order.Platform != nil,
-		Metrics: order.Metered, TraceRatio: ratio, Traces: traces, Tool: tool(version), Log: log.With(zap.Int("worker", order.Worker)),
-	})
-	if err != nil {
-		return err
-	}
-	child.Offer(w.Gatherer())
-	unfollow := child.Follow(w.Snapshot)
-	b, _ := w.Run(ctx) // the document says what went wrong
-	unfollow()
 	if err := export.Write(file+".json", b); err != nil { // the parent gets it all the same
 		log.Warn("the worker's own result is not kept", zap.Error(err))
 	}
-	child.Finish(b)
-	return nil
+	return b, nil
+}
+
+// superior is whom a worker of several obeys: the process that started it, or the
+// leader of those on other machines.
+type superior interface {
+	// Listen begins to hear; stop is called when the run is to end, and why.
+	Listen(stop func(export.Stop))
+	// Ready waits for the start; see [worker.Options.Start].
+	Ready(context.Context) (at time.Time, carried stats.Totals, err error)
+	// Follow tells how it goes, until it is stopped.
+	Follow(snapshot func() live.Snapshot) (stop func())
+}
+
+// part is one worker's part of a run of several.
+type part struct {
+	superior
+	worker.Options
+	signal error                      // what a signal means
+	says   *live.Log                  // what concerns all is said by the first worker
+	made   func(*worker.Worker) error // called before it does anything; may be nil
+}
+
+// carryOut returns the document. Its error is why there is none.
+func (p part) carryOut(signalled context.Context) (*export.Bundle, error) {
+	ctx, end := context.WithCancelCause(context.WithoutCancel(signalled))
+	defer end(nil)
+	defer context.AfterFunc(signalled, func() { end(p.signal) })()
+	p.Listen(func(s export.Stop) { end(&worker.Stopped{Stop: s}) })
+	ratio, _ := traceRatio(os.Getenv) // whoever started all has said what is wrong with it
+	teller := &localRun{version: p.Tool.Version, id: p.RunID, screen: p.says}
+	if p.Worker > 0 {
+		teller.screen = live.NewLog(io.Discard)
+	}
+	var err error
+	if p.Traces, err = teller.traces(p.Scenario, ratio); err != nil {
+		return nil, err
+	}
+	p.TraceRatio, p.Start = ratio, p.Ready
+	w, err := worker.New(ctx, p.Options)
+	if err == nil && p.made != nil {
+		err = p.made(w)
+	}
+	if err != nil {
+		if p.Traces != nil {
+			p.Traces.Close()
+		}
+		return nil, err
+	}
+	defer p.Follow(w.Snapshot)()
+	b, _ := w.Run(ctx) // the document says what went wrong
+	return b, nil
 }

@@ -83,18 +83,30 @@ type Run struct {
 	// all are merged.
 	Worker  int `json:"worker"`
 	Workers int `json:"workers"`
+	// Attempt is which attempt at the worker's part it is, from 0: a pod that is
+	// lost is replaced.
+	Attempt int `json:"attempt,omitempty"`
+	// Host is the pod that it ran in; empty where all workers share a machine.
+	Host string `json:"host,omitempty"`
+	// Late is how long after Started this worker began, at the load's present: it
+	// came late, or in place of one that was lost.
+	Late time.Duration `json:"lateNs,omitempty"`
+	// Carried is how many requests earlier attempts had counted when they were
+	// last heard of.
+	Carried uint64 `json:"carried,omitempty"`
 	// StartSpread is how long after the first of several workers the last one
-	// began; 0 before they are merged.
+	// began, first attempts alone; 0 before they are merged.
 	StartSpread time.Duration `json:"startSpreadNs,omitempty"`
 	// Lost are the workers whose document is missing: what they measured is in
 	// no number.
 	Lost []Lost `json:"lost,omitempty"`
 }
 
-// Lost is a worker that left no document.
+// Lost is a worker's attempt that left no document.
 type Lost struct {
-	Worker int    `json:"worker"`
-	Reason string `json:"reason"`
+	Worker  int    `json:"worker"`
+	Attempt int    `json:"attempt,omitempty"`
+	Reason  string `json:"reason"`
 	// Requests is how many it had counted when it was last heard of.
 	Requests uint64 `json:"requests"`
 }

@@ -40,6 +40,20 @@ func Together(all []*Observations) *Observations {
 	return sum
 }
 
+// Apart is what processes observed on machines of their own, whose CPUs add up.
+func Apart(all []*Observations) *Observations {
+	sum := Together(all)
+	if sum != nil {
+		sum.CPUs = 0
+	}
+	for _, o := range all {
+		if o != nil {
+			sum.CPUs += o.CPUs
+		}
+	}
+	return sum
+}
+
 func fuller(a, b *Room) *Room {
 	if a == nil || b.share() > a.share() {
 		return b

@@ -78,12 +78,27 @@ func NewGuard(l Limits) *Guard {
 	return g
 }
 
-// Begin says that the load begins now: the duration counts from here, and
-// what was answered before is no part of the error rate.
-func (g *Guard) Begin() {
+// Begin says that the load began so long ago: the duration counts from there,
+// and what was answered before now is no part of the error rate.
+func (g *Guard) Begin(ago time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.began, g.answered, g.failed, g.recent = time.Now(), 0, 0, window{}
+	g.began, g.answered, g.failed, g.recent = time.Now().Add(-ago), 0, 0, window{}
+}
+
+// Elapsed is how long ago the load began.
+func (g *Guard) Elapsed() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Since(g.began)
+}
+
+// Carry says what somebody has sent and spent of these limits before.
+func (g *Guard) Carry(requests, spent int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sent += requests
+	g.spent += spent
 }
 
 // Admit lets a user's request go that costs at most worst micro-dollars, when

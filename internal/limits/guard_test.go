@@ -380,7 +380,7 @@ func TestDurationAndBegin(t *testing.T) {
 			g.Settle(0, 0, true, Error) // the pre-flight of a platform that is waking up
 		}
 		time.Sleep(time.Hour)
-		g.Begin()
+		g.Begin(0)
 		time.Sleep(59 * time.Second)
 		if err := g.Check(); err != nil {
 			t.Errorf("what was before the load counts: %v", err)
@@ -398,5 +398,47 @@ func TestAShareOfNothingAllowsNothing(t *testing.T) {
 		if err := NewGuard(l.Share(1, 2)).Admit(t.Context(), 0, 0); !errors.As(err, &exceeded) {
 			t.Errorf("%+v: the second of two workers may ask: %v", l, err)
 		}
+	}
+}
+
+// Who takes another's place has what that one left.
+func TestCarry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGuard(Limits{Requests: 10, CostMicroUSD: 100, Duration: time.Hour})
+		g.Begin(59 * time.Minute)
+		g.Carry(8, 70)
+		for range 2 {
+			if err := g.Admit(t.Context(), 0, 10); err != nil {
+				t.Fatal(err)
+			}
+			g.Settle(10, 10, true, Fine)
+		}
+		if err := g.Admit(t.Context(), 0, 1); err == nil || err.Error() != "the request limit was reached: 10 of 10" {
+			t.Errorf("an eleventh request: %v", err)
+		}
+		if g.Spent() != 90 || g.Check() != nil {
+			t.Errorf("spent %d, %v", g.Spent(), g.Check())
+		}
+		time.Sleep(time.Minute)
+		if g.Check() == nil {
+			t.Error("the time that passed before does not count")
+		}
+	})
+}
+
+func TestCrossed(t *testing.T) {
+	l := Limits{Requests: 100, CostMicroUSD: 1000, HasErrorRate: true, ErrorRate: 0.1}
+	for want, got := range map[string]*Exceeded{
+		"":           l.Crossed(99, 999, 99, 10),
+		"request":    l.Crossed(100, 0, 0, 0),
+		"cost":       l.Crossed(1, 1000, 0, 0),
+		"error rate": l.Crossed(50, 1, 50, 20),
+	} {
+		if want == "" && got != nil || want != "" && (got == nil || got.Limit != want) {
+			t.Errorf("%q: %v", want, got)
+		}
+	}
+	if err := (Limits{}).Crossed(1<<40, 1<<40, 10, 10); err != nil {
+		t.Errorf("without limits: %v", err)
 	}
 }

@@ -69,6 +69,24 @@ func (e *Exceeded) Error() string {
 	return s
 }
 
+// Crossed is the limit that sums of a run have reached, or nil: requests, money,
+// and the share of errors among the answers. The sums of those who keep their
+// [Limits.Share] cannot cross what those together allow.
+func (l Limits) Crossed(requests uint64, costMicroUSD int64, answered, failed uint64) *Exceeded {
+	switch {
+	case l.Requests > 0 && requests >= uint64(l.Requests):
+		return &Exceeded{Limit: "request", Allowed: fmt.Sprint(l.Requests), Observed: fmt.Sprint(requests)}
+	case l.CostMicroUSD > 0 && costMicroUSD >= l.CostMicroUSD:
+		return &Exceeded{Limit: "cost", Allowed: dollars(l.CostMicroUSD), Observed: dollars(costMicroUSD)}
+	case l.HasErrorRate && tooMany(int64(failed), int64(answered), l.ErrorRate): //nolint:gosec // no run has so many
+		return &Exceeded{
+			Limit: "error rate", Allowed: percent(l.ErrorRate), Observed: percent(float64(failed) / float64(answered)),
+			Note: fmt.Sprintf("%d of %d answers", failed, answered),
+		}
+	}
+	return nil
+}
+
 // The error rate is judged over a window of ten slots of a second, and over
 // the whole run.
 const (

@@ -93,6 +93,10 @@ const noteActivated = "invited users stay inactive: each was activated"
 // person; empty if it behaves as documented.
 func (t *Tenancy) Notes() []string { return t.face.list() }
 
+// ListsUsers reports whether users can be looked up by email, as far as is known:
+// one who cannot is neither adopted nor found to be removed.
+func (t *Tenancy) ListsUsers() bool { return !t.face.seenObserved() }
+
 // Budget is what an organization may spend. Zero fields are not set.
 type Budget struct {
 	LimitMicroUSD  int64

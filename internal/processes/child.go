@@ -12,6 +12,7 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 )
 
 // every is how often a child says how far it is.
@@ -42,9 +43,9 @@ func Attend(in io.Reader, out io.Writer) (*Child, error) {
 
 // Listen hears what the parent says from now on. It calls stop when the
 // parent says so, or is gone.
-func (c *Child) Listen(stop func()) {
+func (c *Child) Listen(stop func(export.Stop)) {
 	go func() {
-		defer stop()
+		defer stop(export.Stop{Reason: "interrupted", Detail: "stopped by the user"})
 		for {
 			var said command
 			if err := c.in.Decode(&said); err != nil || said.Stop {
@@ -64,14 +65,15 @@ func (c *Child) Listen(stop func()) {
 }
 
 // Ready says that everything is ready for the load, and waits until the parent
-// says when that begins, which it does when all children are ready.
-func (c *Child) Ready(ctx context.Context) (time.Time, error) {
+// says when that begins, which it does when all children are ready. No child
+// comes in another's place, so nothing is carried.
+func (c *Child) Ready(ctx context.Context) (at time.Time, carried stats.Totals, err error) {
 	c.say(report{Ready: true})
 	select {
-	case at := <-c.start:
-		return at, nil
+	case at = <-c.start:
+		return at, carried, nil
 	case <-ctx.Done():
-		return time.Time{}, context.Cause(ctx)
+		return at, carried, context.Cause(ctx)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/processes"
 )
 
@@ -36,8 +37,8 @@ func TestTheParentShowsTheMetricsOfAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		child := func(died error) func(*processes.Child) error {
 			return func(c *processes.Child) error {
-				c.Listen(func() {})
-				at, err := c.Ready(context.Background())
+				c.Listen(func(export.Stop) {})
+				at, _, err := c.Ready(context.Background())
 				if err != nil {
 					return err
 				}
@@ -85,7 +86,7 @@ func TestTheParentDoesNotWaitForEver(t *testing.T) {
 				<-enough
 				return nil, nil
 			}))
-			c.Listen(func() {})
+			c.Listen(func(export.Stop) {})
 			<-enough
 			return errKilled
 		})

@@ -13,7 +13,6 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
-	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 )
 
 // notice is how long before the load begins all children are told when, so that
@@ -44,10 +43,7 @@ func Spawn(cmd *exec.Cmd) (Link, error) {
 type Crew struct {
 	hands []*hand
 	heard chan heard
-
-	mu        sync.Mutex // guards what follows
-	snapshots []live.Snapshot
-	warnings  []string
+	tally *live.Tally
 }
 
 // hand is one child.
@@ -75,12 +71,11 @@ var errEnded = errors.New("it ended without a result")
 // NewCrew gives every child its order. Their places are the indexes of the
 // workers.
 func NewCrew(links []Link, orders []Order) *Crew {
-	c := &Crew{heard: make(chan heard), snapshots: make([]live.Snapshot, len(links))}
-	for i, l := range links {
+	c := &Crew{heard: make(chan heard), tally: live.NewTally(len(links))}
+	for _, l := range links {
 		h := &hand{Link: l, out: json.NewEncoder(l.To)}
 		h.mu.Lock() // the order is the first thing said
 		c.hands = append(c.hands, h)
-		c.snapshots[i].Stage = "starting"
 	}
 	for i := range links {
 		go c.listen(i, orders[i])
@@ -106,13 +101,13 @@ func (c *Crew) listen(worker int, order Order) {
 			if over == nil {
 				over = errEnded
 			}
-			c.gone(worker)
+			c.tally.Gone(worker)
 			h.meter.end(lost)
 			c.heard <- heard{worker: worker, over: over}
 			return
 		}
 		if s := said.Snapshot; s != nil {
-			c.note(worker, *s)
+			c.tally.Note(worker, *s)
 			continue
 		}
 		if said.Gathered {
@@ -166,9 +161,7 @@ func (c *Crew) Run(ctx context.Context) (documents []*export.Bundle, lost []expo
 			documents = append(documents, h.document)
 			continue
 		}
-		c.mu.Lock()
-		lost = append(lost, export.Lost{Worker: i, Reason: h.failed, Requests: c.snapshots[i].Totals.Requests})
-		c.mu.Unlock()
+		lost = append(lost, export.Lost{Worker: i, Reason: h.failed, Requests: c.tally.Totals(i).Requests})
 	}
 	return documents, lost
 }
@@ -223,78 +216,5 @@ func (c *Crew) before() state {
 	return ready
 }
 
-// note keeps the latest snapshot of a child, and its warnings in the order in
-// which they came.
-func (c *Crew) note(worker int, s live.Snapshot) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.snapshots[worker] = s
-	for _, text := range s.Warnings {
-		if !slices.Contains(c.warnings, text) {
-			c.warnings = append(c.warnings, text)
-		}
-	}
-}
-
-// gone keeps the counts of a child that has ended.
-func (c *Crew) gone(worker int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := &c.snapshots[worker]
-	s.Stage, s.Users, s.TargetUsers = "finished", 0, 0
-}
-
 // Snapshot is the sum of what all children said last.
-func (c *Crew) Snapshot() live.Snapshot {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	sum := live.Snapshot{Warnings: slices.Clone(c.warnings)}
-	all := &stats.Group{}
-	for i, s := range c.snapshots {
-		if i == 0 || further(s.Stage) < further(sum.Stage) {
-			sum.Stage = s.Stage
-		}
-		if i == 0 || s.PhaseIndex > sum.PhaseIndex {
-			sum.Phase, sum.PhaseIndex = s.Phase, s.PhaseIndex
-		}
-		if sum.Phase == "" {
-			sum.Phase = s.Phase
-		}
-		sum.Elapsed, sum.Total = max(sum.Elapsed, s.Elapsed), max(sum.Total, s.Total)
-		sum.Phases, sum.CostLimitMicroUSD = max(sum.Phases, s.Phases), max(sum.CostLimitMicroUSD, s.CostLimitMicroUSD)
-		sum.Users += s.Users
-		sum.TargetUsers += s.TargetUsers
-		if s.Open != nil {
-			if sum.Open == nil {
-				sum.Open = &live.Open{}
-			}
-			sum.Open.Rate += s.Open.Rate
-			sum.Open.Arrivals += s.Open.Arrivals
-			sum.Open.Dropped += s.Open.Dropped
-		}
-		part := &stats.Group{All: s.Totals, Errors: s.Errors}
-		if s.Latency != nil {
-			part.Latency = *s.Latency
-		}
-		all.Merge(part)
-	}
-	sum.Totals, sum.Errors = all.All, all.Errors
-	if sum.Stage == live.Running || all.All.Requests > 0 {
-		sum.Latency = &all.Latency
-	}
-	return sum
-}
-
-// further orders stages by what is most worth knowing: what is done before the
-// load, the load, what is waited for, what comes after.
-func further(stage string) int {
-	switch stage {
-	case live.Running:
-		return 1
-	case live.Waiting:
-		return 2
-	case "finished", "cleaning up":
-		return 3
-	}
-	return 0
-}
+func (c *Crew) Snapshot() live.Snapshot { return c.tally.Snapshot() }

@@ -55,8 +55,8 @@ func obedient(d time.Duration, began *time.Time) func(*processes.Child) error {
 	return func(c *processes.Child) error {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		c.Listen(cancel)
-		at, err := c.Ready(ctx)
+		c.Listen(func(export.Stop) { cancel() })
+		at, _, err := c.Ready(ctx)
 		if err == nil {
 			time.Sleep(time.Until(at))
 			*began = time.Now()
@@ -126,8 +126,8 @@ func TestWhoDiesLaterIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var began time.Time
 		c := crew(t, obedient(time.Minute, &began), func(c *processes.Child) error {
-			c.Listen(func() {})
-			at, err := c.Ready(context.Background())
+			c.Listen(func(export.Stop) {})
+			at, _, err := c.Ready(context.Background())
 			if err != nil {
 				return err
 			}
@@ -175,8 +175,8 @@ func TestOrphan(t *testing.T) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	c.Listen(cancel)
-	if _, err := c.Ready(ctx); !errors.Is(err, context.Canceled) {
+	c.Listen(func(export.Stop) { cancel() })
+	if _, _, err := c.Ready(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -21,10 +21,12 @@ type Order struct {
 	Name     string `json:"name"`
 	Scenario []byte `json:"scenario"`
 	RunID    string `json:"runId"`
-	Seed     uint64 `json:"seed"`
-	Folder   string `json:"folder"`
-	Worker   int    `json:"worker"`
-	Workers  int    `json:"workers"`
+	// Begun is when the run began, for the names that tell.
+	Begun   time.Time `json:"begun"`
+	Seed    uint64    `json:"seed"`
+	Folder  string    `json:"folder"`
+	Worker  int       `json:"worker"`
+	Workers int       `json:"workers"`
 	// Metered says that the parent shows the metrics of its children.
 	Metered bool `json:"metered,omitempty"`
 	// Platform is the embedded platform, which the parent runs; nil if the

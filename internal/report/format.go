@@ -22,8 +22,12 @@ func workers(r *export.Run) string {
 // lost says which workers' numbers are missing.
 func lost(r *export.Run) (texts []string) {
 	for _, l := range r.Lost {
-		texts = append(texts, fmt.Sprintf("worker %d was lost after at least %s, which are in no number: %s",
-			l.Worker, human.Plural(int(l.Requests), "request"), human.Clean(l.Reason))) //nolint:gosec // a count
+		who := fmt.Sprintf("worker %d", l.Worker)
+		if l.Attempt > 0 {
+			who = fmt.Sprintf("attempt %d of worker %d", l.Attempt, l.Worker)
+		}
+		texts = append(texts, fmt.Sprintf("%s was lost after at least %s, which are in no number: %s",
+			who, human.Plural(int(l.Requests), "request"), human.Clean(l.Reason))) //nolint:gosec // a count
 	}
 	return texts
 }

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,13 +24,15 @@ import (
 // slowStart is how far apart workers may begin without a warning.
 const slowStart = 100 * time.Millisecond
 
-// Merge returns the document of a run by several workers of one machine, without
-// a verdict. whole says what was run, and no more is taken from it: any of the
-// parts will do. lost says why documents are missing; a worker that is in
-// neither list is lost too. The parts are not changed.
+// Merge returns the document of a run by several workers, without a verdict.
+// whole says what was run, and no more is taken from it: any of the parts will
+// do. A worker whose pod was replaced has a part for each of its attempts, which
+// add up. lost says why documents are missing; a worker that is in neither list is
+// lost too, and so is an attempt that made load before one of the parts. The parts
+// are not changed.
 func Merge(whole *export.Bundle, parts []*export.Bundle, lost []export.Lost) (*export.Bundle, error) {
 	workers := max(1, whole.Run.Workers)
-	byWorker := make([]*export.Bundle, workers)
+	byWorker := make([][]*export.Bundle, workers)
 	for _, p := range parts {
 		switch r := p.Run; {
 		case r.ID != whole.Run.ID || r.Seed != whole.Run.Seed || r.ScenarioSHA256 != whole.Run.ScenarioSHA256:
@@ -37,30 +40,76 @@ func Merge(whole *export.Bundle, parts []*export.Bundle, lost []export.Lost) (*e
 				r.Worker, r.ID, r.Seed, whole.Run.ID, whole.Run.Seed)
 		case max(1, r.Workers) != workers || r.Worker < 0 || r.Worker >= workers || r.StartSpread > 0 || len(r.Lost) > 0:
 			return nil, fmt.Errorf("merge the results: that of worker %d of %d is not one of the %d of run %s", r.Worker, r.Workers, workers, whole.Run.ID)
-		case byWorker[r.Worker] != nil:
-			return nil, fmt.Errorf("merge the results: worker %d of run %s is there twice", r.Worker, r.ID)
 		}
-		byWorker[p.Run.Worker] = p
+		at, twice := slices.BinarySearchFunc(byWorker[p.Run.Worker], p.Run.Attempt, func(have *export.Bundle, attempt int) int { return cmp.Compare(have.Run.Attempt, attempt) })
+		if twice {
+			return nil, fmt.Errorf("merge the results: attempt %d of worker %d of run %s is there twice", p.Run.Attempt, p.Run.Worker, p.Run.ID)
+		}
+		byWorker[p.Run.Worker] = slices.Insert(byWorker[p.Run.Worker], at, p)
 	}
 	m := merger{whole: &export.Bundle{Schema: whole.Schema, Tool: whole.Tool, Run: whole.Run, Summary: stats.NewSummary()}}
-	for i, p := range byWorker {
-		if p != nil {
-			m.parts = append(m.parts, p)
-			continue
-		}
-		one := export.Lost{Worker: i, Reason: "it left no result"}
-		if n := slices.IndexFunc(lost, func(l export.Lost) bool { return l.Worker == i }); n >= 0 {
-			one = lost[n]
-		}
-		m.whole.Run.Lost = append(m.whole.Run.Lost, one)
+	for i, attempts := range byWorker {
+		m.parts = append(m.parts, attempts...)
+		m.whole.Run.Lost = append(m.whole.Run.Lost, missing(i, attempts, lost)...)
 	}
 	return m.whole, m.merge()
 }
 
+// missing are the attempts of one worker that made load, as far as is known, and
+// left no document.
+func missing(worker int, attempts []*export.Bundle, said []export.Lost) (lost []export.Lost) {
+	for _, l := range said {
+		there := slices.ContainsFunc(attempts, func(p *export.Bundle) bool { return p.Run.Attempt == l.Attempt })
+		if l.Worker == worker && !there && !slices.ContainsFunc(lost, func(have export.Lost) bool { return have.Attempt == l.Attempt }) {
+			lost = append(lost, l)
+		}
+	}
+	if len(attempts) == 0 && len(lost) == 0 {
+		return []export.Lost{{Worker: worker, Reason: noResult}}
+	}
+	// What an attempt was told of those before it, beyond what they left.
+	next, known := 0, uint64(0)
+	for _, p := range attempts {
+		told := p.Run.Carried
+		for ; next < p.Run.Attempt; next++ {
+			i := slices.IndexFunc(lost, func(l export.Lost) bool { return l.Attempt == next })
+			switch {
+			case i >= 0:
+				lost[i].Requests = max(lost[i].Requests, told-min(told, known))
+				known += lost[i].Requests
+			case p.Run.Late > 0: // else it began with the others: nobody had made load before it
+				lost = append(lost, export.Lost{Worker: worker, Attempt: next, Reason: noResult, Requests: told - min(told, known)})
+				known += lost[len(lost)-1].Requests
+			}
+		}
+		next = p.Run.Attempt + 1
+		known += p.Headline.Requests
+	}
+	slices.SortFunc(lost, func(a, b export.Lost) int { return cmp.Compare(a.Attempt, b.Attempt) })
+	return lost
+}
+
+const noResult = "it left no result"
+
 // merger is a merge under way.
 type merger struct {
 	whole *export.Bundle
-	parts []*export.Bundle // by worker
+	parts []*export.Bundle // by worker and attempt
+}
+
+// last reports whether a part is the last attempt of its worker.
+func (m *merger) last(i int) bool {
+	return i == len(m.parts)-1 || m.parts[i+1].Run.Worker != m.parts[i].Run.Worker
+}
+
+// first reports the same of the first of its attempts for which has holds.
+func (m *merger) first(p *export.Bundle, has func(*export.Bundle) bool) bool {
+	for _, one := range m.parts {
+		if one.Run.Worker == p.Run.Worker && has(one) {
+			return one == p
+		}
+	}
+	return false
 }
 
 func (m *merger) merge() error {
@@ -93,6 +142,7 @@ func (m *merger) merge() error {
 	m.cleanup()
 	m.stop()
 	b.Warnings = m.told(func(p *export.Bundle) []string { return p.Warnings })
+	b.Warnings = append(b.Warnings, m.succession()...)
 	if b.Run.StartSpread > slowStart {
 		b.Warnings = append(b.Warnings, fmt.Sprintf("the last worker began %s after the first: for so long there was less load than asked for", human.Duration(b.Run.StartSpread)))
 	}
@@ -107,21 +157,16 @@ func (m *merger) conclude() {
 	b.Headline = export.NewHeadline(b.Summary, b.Run.MeasuredDuration)
 	b.Headline.Arrivals = export.MeasuredArrivals(b.Phases)
 	work := &export.Work{}
-	var observed []*health.Observations
-	for _, p := range m.parts {
-		if u := p.Headline.Users; u != nil {
-			if b.Headline.Users == nil {
-				b.Headline.Users = &export.UserLoad{}
-			}
-			b.Headline.Users.Intended += u.Intended
-			b.Headline.Users.Delivered += u.Delivered
-		}
+	observed := map[string][]*health.Observations{} // by host
+	for i, p := range m.parts {
 		if p.Generator == nil || p.Generator.Observed == nil {
 			continue
 		}
-		observed = append(observed, p.Generator.Observed)
+		observed[p.Run.Host] = append(observed[p.Run.Host], p.Generator.Observed)
 		switch {
 		case work == nil:
+		case !m.last(i):
+			work = nil // attempts came one after the other, and were seen as if together
 		case p.Quality == nil || p.Quality.Concurrency == nil:
 			work = nil // nobody knows what that worker's requests add up to
 		default:
@@ -129,7 +174,12 @@ func (m *merger) conclude() {
 			work.Time += time.Duration(p.Quality.Concurrency.Implied * float64(p.Generator.Observed.Duration))
 		}
 	}
-	together := health.Together(observed)
+	b.Headline.Users = m.users()
+	var hosts []*health.Observations
+	for _, host := range slices.Sorted(maps.Keys(observed)) {
+		hosts = append(hosts, health.Together(observed[host]))
+	}
+	together := health.Apart(hosts)
 	if together == nil {
 		return // no load
 	}
@@ -138,7 +188,86 @@ func (m *merger) conclude() {
 		evidence.HeldBack = append(evidence.HeldBack, t.Limit)
 	}
 	b.Generator = &export.Generator{Judgement: health.Judge(evidence), Observed: together}
+	if len(hosts) > 1 { // one of them may have been short of what the others had enough of
+		j := &b.Generator.Judgement
+		for _, reason := range m.told(func(p *export.Bundle) []string {
+			if p.Generator == nil {
+				return nil
+			}
+			return p.Generator.Reasons
+		}) {
+			j.Limited = true
+			j.Reasons = append(j.Reasons, reason)
+		}
+	}
 	b.Quality = export.NewQuality(b, work)
+}
+
+// users sums what the workers had. Of one with several attempts that is an average
+// over the time that they made load, and for what it delivered, over all of it.
+func (m *merger) users() (all *export.UserLoad) {
+	for i := 0; i < len(m.parts); {
+		from := i
+		for !m.last(i) {
+			i++
+		}
+		i++
+		var sum export.UserLoad
+		var took time.Duration
+		for _, p := range m.parts[from:i] {
+			u, t := p.Headline.Users, p.Run.MeasuredDuration
+			if i-from == 1 {
+				t = 1 // whatever it is, it is all there is
+			}
+			if u != nil {
+				sum.Intended += u.Intended * float64(t)
+				sum.Delivered += u.Delivered * float64(t)
+				took += t
+			}
+		}
+		if took == 0 {
+			continue
+		}
+		if all == nil {
+			all = &export.UserLoad{}
+		}
+		all.Intended += sum.Intended / float64(took)
+		if i-from > 1 {
+			took = max(took, m.whole.Run.MeasuredDuration)
+		}
+		all.Delivered += sum.Delivered / float64(took)
+	}
+	return all
+}
+
+// succession says when nobody, or two, made the load of a worker that was replaced.
+func (m *merger) succession() (texts []string) {
+	var before *export.Bundle
+	for _, p := range m.parts {
+		if !began(p) {
+			continue
+		}
+		if before == nil || before.Run.Worker != p.Run.Worker {
+			if p.Run.Attempt > 0 && p.Run.Late > 0 {
+				texts = append(texts, fmt.Sprintf("worker %d was lost; attempt %d at its part began %s after the others", p.Run.Worker, p.Run.Attempt, human.Duration(p.Run.Late)))
+			}
+			before = p
+			continue
+		}
+		ended, came := before.Run.Started.Add(before.Run.Duration), p.Run.Started.Add(p.Run.Late)
+		switch gap := came.Sub(ended); {
+		case !p.Run.Started.Equal(before.Run.Started):
+			texts = append(texts, fmt.Sprintf("attempt %d of worker %d did not learn when the load had begun, and began it anew", p.Run.Attempt, p.Run.Worker))
+		case gap > 0:
+			texts = append(texts, fmt.Sprintf("worker %d made no load for %s: it was lost %s after the start, and attempt %d came in its place",
+				p.Run.Worker, human.Duration(gap), human.Duration(before.Run.Duration), p.Run.Attempt))
+		default:
+			texts = append(texts, fmt.Sprintf("attempts %d and %d of worker %d made load at the same time, for %s: there was more than asked for",
+				before.Run.Attempt, p.Run.Attempt, p.Run.Worker, human.Duration(-gap)))
+		}
+		before = p
+	}
+	return texts
 }
 
 // began reports whether a worker made any load.
@@ -148,17 +277,19 @@ func began(p *export.Bundle) bool { return len(p.Phases) > 0 }
 func (m *merger) times() {
 	run := &m.whole.Run
 	run.Worker, run.Duration, run.MeasuredDuration, run.StartSpread = 0, 0, 0, 0
+	run.Attempt, run.Host, run.Late, run.Carried = 0, "", 0, 0
 	var first, last, end time.Time
 	for _, p := range m.parts {
 		if !began(p) {
 			continue
 		}
-		at := p.Run.Started.Add(p.Phases[0].Start)
-		if first.IsZero() || at.Before(first) {
-			first = at
-		}
-		if at.After(last) {
-			last = at
+		if at := p.Run.Started.Add(max(p.Run.Late, p.Phases[0].Start)); p.Run.Attempt == 0 {
+			if first.IsZero() || at.Before(first) {
+				first = at
+			}
+			if at.After(last) {
+				last = at
+			}
 		}
 		if run.Started.IsZero() || end.IsZero() || p.Run.Started.Before(run.Started) {
 			run.Started = p.Run.Started
@@ -199,7 +330,9 @@ func (m *merger) phases(p *export.Bundle) error {
 			return fmt.Errorf("merge the results: phase %d is %s to worker %d, and %s to others", i+1, from.Name, p.Run.Worker, into.Name)
 		}
 		into.Start, into.End = min(into.Start, from.Start), max(into.End, from.End)
-		into.TargetUsers += from.TargetUsers
+		if m.first(p, func(one *export.Bundle) bool { return len(one.Phases) > i }) { // later ones are the same users
+			into.TargetUsers += from.TargetUsers
+		}
 		into.Constant = into.Constant && from.Constant
 		into.Arrivals = sum(into.Arrivals, from.Arrivals)
 	}
@@ -224,7 +357,11 @@ func (m *merger) orgs(p *export.Bundle) {
 			continue
 		}
 		into := &m.whole.Orgs[i]
-		into.Users += o.Users
+		if m.first(p, func(one *export.Bundle) bool {
+			return slices.ContainsFunc(one.Orgs, func(have export.Org) bool { return have.Index == o.Index })
+		}) {
+			into.Users += o.Users
+		}
 		into.Arrivals = sum(into.Arrivals, o.Arrivals)
 	}
 }
@@ -300,8 +437,10 @@ func (m *merger) bootstrap() {
 			m.whole.Bootstrap = &export.Bootstrap{}
 		}
 		into := m.whole.Bootstrap
-		into.Orgs += from.Orgs
-		into.Users += from.Users
+		if m.first(p, func(one *export.Bundle) bool { return one.Bootstrap != nil }) { // later ones find them there
+			into.Orgs += from.Orgs
+			into.Users += from.Users
+		}
 		into.Keys += from.Keys
 		into.Retries += from.Retries
 		into.Duration = max(into.Duration, from.Duration)
@@ -317,8 +456,8 @@ func (m *merger) bootstrap() {
 }
 
 func (m *merger) cleanup() {
-	for _, p := range m.parts {
-		if p.Cleanup != nil {
+	for i, p := range m.parts {
+		if p.Cleanup != nil && (m.last(i) || p.Cleanup.Status != "retained") { // for the next attempt
 			m.whole.Cleanup = AddCleanup(m.whole.Cleanup, p.Cleanup)
 		}
 	}
@@ -355,13 +494,17 @@ func AddCleanup(a, b *export.Cleanup) *export.Cleanup {
 func (m *merger) stop() {
 	gravity := []string{"", "completed", "limit", "interrupted", "broken"}
 	reason := ""
-	for _, p := range m.parts {
+	superseded := map[*export.Bundle]bool{} // others took their place
+	for i, p := range m.parts {
+		if superseded[p] = !m.last(i); superseded[p] {
+			continue
+		}
 		if slices.Index(gravity, p.Stop.Reason) > slices.Index(gravity, reason) {
 			reason = p.Stop.Reason
 		}
 	}
 	details := m.told(func(p *export.Bundle) []string {
-		if p.Stop.Reason != reason || p.Stop.Detail == "" {
+		if superseded[p] || p.Stop.Reason != reason || p.Stop.Detail == "" {
 			return nil
 		}
 		return []string{p.Stop.Detail}
@@ -371,8 +514,11 @@ func (m *merger) stop() {
 			reason, details = "broken", nil
 		}
 		for _, l := range lost {
-			details = append(details, fmt.Sprintf("worker %d of %d was lost (%s): its requests, at least %s, are in no number",
-				l.Worker, m.whole.Run.Workers, l.Reason, human.Count(l.Requests)))
+			who := fmt.Sprintf("worker %d of %d", l.Worker, m.whole.Run.Workers)
+			if l.Attempt > 0 || slices.ContainsFunc(m.parts, func(p *export.Bundle) bool { return p.Run.Worker == l.Worker }) {
+				who = fmt.Sprintf("attempt %d of %s", l.Attempt, who)
+			}
+			details = append(details, fmt.Sprintf("%s was lost (%s): its requests, at least %s, are in no number", who, l.Reason, human.Count(l.Requests)))
 		}
 	}
 	m.whole.Stop = export.Stop{Reason: reason, Detail: strings.Join(details, "; ")}

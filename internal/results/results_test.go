@@ -232,7 +232,7 @@ func TestNothingIsForgotten(t *testing.T) {
 		"Bundle": "Schema Tool Run Verdict Headline Phases Orgs Stop Throttled Search Isolation KeyLifecycle Chaos Bootstrap Cleanup " +
 			"Generator Quality Findings Warnings Summary",
 		"Run": "ID Scenario ScenarioSHA256 Labels Annotations Seed Target Started Duration MeasuredDuration CostLimitMicroUSD " +
-			"Worker Workers StartSpread Lost",
+			"Worker Workers Attempt Host Late Carried StartSpread Lost",
 		"Headline":     "RequestsPerSecond GoodputPerSecond TokensPerSecond ErrorRate Requests CostMicroUSD MaxUsers Users Arrivals E2E TTFT ITL TPOT Connect SendLag",
 		"Phase":        "Name Start End Measured Constant TargetUsers Arrivals",
 		"Org":          "Index Name Slug Users BudgetMicroUSD Arrivals",

@@ -48,6 +48,10 @@ type Options struct {
 	// reading. The client, the Recorder and Retry must count from the same
 	// one. Zero means the call of New.
 	Epoch time.Time
+	// Late says that the pattern's time began at Epoch and not with Run: the load
+	// begins where it would be by now. Arrivals that were due before are not made
+	// up for, and not counted.
+	Late bool
 	// Tick is how often wanted and actual numbers are compared; 0 means 50 ms.
 	// Ticks follow an absolute schedule and do not drift.
 	Tick time.Duration
@@ -269,6 +273,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 		return why
 	}
 	begin := f.now()
+	if f.opt.Late {
+		begin = 0
+	}
 	f.begin.Store(int64(begin))
 	f.enter(0, begin)
 	if len(f.opt.Open) > 0 {

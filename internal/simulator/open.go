@@ -119,6 +119,7 @@ func newDispatcher(f *Fleet, begin time.Duration) *dispatcher {
 	for _, s := range f.opt.Open {
 		own[s.Org] = true
 	}
+	now := f.now() - begin
 	for _, s := range f.opt.Open {
 		l := &lane{Stream: s}
 		for _, id := range interleave(s.of(f.opt.Users, own)) {
@@ -128,7 +129,9 @@ func newDispatcher(f *Fleet, begin time.Duration) *dispatcher {
 		// The first user's index is of this worker alone, so that two workers
 		// do not draw the same arrivals.
 		l.Schedule = s.Arrivals.Schedule(questions.Seed(f.opt.Seed, poissonLane, l.hosts[0].UserIndex, s.Org))
-		l.at, l.more = l.Next()
+		for l.at, l.more = l.Next(); f.opt.Late && l.more && l.at < now; {
+			l.at, l.more = l.Next()
+		}
 		d.lanes = append(d.lanes, l)
 	}
 	return d

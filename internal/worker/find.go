@@ -72,7 +72,7 @@ func (w *Worker) search(ctx context.Context, users []simulator.Identity, b *expo
 	w.mu.Lock()
 	w.epoch = s.epoch
 	w.mu.Unlock()
-	w.guard.Begin()
+	w.guard.Begin(0)
 	plan := capacity.Plan{Unit: "users", Max: float64(len(users)), Whole: true}
 	if w.job.open != nil {
 		plan = capacity.Plan{Unit: "arrivals per second", Max: w.job.open.rate}

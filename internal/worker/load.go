@@ -22,11 +22,17 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
 )
 
+// punctual is how late a worker may begin and still begin at the beginning, as one
+// whose system was slow to wake it.
+const punctual = time.Second
+
 // runLoad lets the users loose until the pattern is done, a limit is reached
 // or ctx ends.
 func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *export.Bundle) error {
 	epoch := time.Now()
-	epoch = epoch.Add(max(0, w.startAt.Sub(epoch.Round(0)))) // the wall clock's moment, with our monotonic reading
+	if !w.startAt.IsZero() {
+		epoch = epoch.Add(w.startAt.Sub(epoch)) // that moment, with our monotonic reading
+	}
 	connection := w.job.router
 	var harm *chaos.Injector
 	if w.job.makeChaos {
@@ -50,7 +56,17 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	if peak, all := w.job.phases.Peak(), sum(population); w.job.open == nil && peak > all {
 		w.warn("a phase wants %d active users and the plan has %d: the load will be less than asked for", peak, all)
 	}
-	fleet, err = simulator.New(w.fleetOptions(users, pattern, asker, epoch))
+	options := w.fleetOptions(users, pattern, asker, epoch)
+	if w.Attempt > 0 {
+		// It must not repeat the earlier one: neither its ids nor its questions,
+		// which the platform may have cached.
+		options.RunID, options.Seed = fmt.Sprintf("%s.%d", w.RunID, w.Attempt), w.job.seed+uint64(w.Attempt) //nolint:gosec // counts from 1
+	}
+	if late := time.Since(epoch); late > punctual {
+		b.Run.Late, options.Late = late, true
+		w.Log.Info("the load began without this worker", zap.Duration("ago", late))
+	}
+	fleet, err = simulator.New(options)
 	if err != nil {
 		return err
 	}
@@ -68,7 +84,8 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 	w.setStage(live.Running)
 	w.Log.Info("load started", zap.Int("users", len(users)))
 
-	w.guard.Begin()
+	w.guard.Begin(b.Run.Late)
+	w.guard.Carry(int64(w.carried.Requests+w.carried.Injected), w.carried.CostMicroUSD) //nolint:gosec // no run has so many
 	beside := func(context.Context) {}
 	if w.keys != nil {
 		beside = func(ctx context.Context) { w.keys.run(ctx, client, func(why error) { fleet.Stop(why) }) }
@@ -168,7 +185,7 @@ func (w *Worker) watchLimits(ctx context.Context, fleet *simulator.Fleet) {
 	defer tick.Stop()
 	var over <-chan time.Time
 	if d := w.job.limits.Duration; d > 0 {
-		timer := time.NewTimer(d)
+		timer := time.NewTimer(d - w.guard.Elapsed())
 		defer timer.Stop()
 		over = timer.C
 	}
@@ -251,6 +268,7 @@ func (w *Worker) describeLoad(b *export.Bundle, fleet *simulator.Fleet) {
 // describePhases adds the phases as they ran.
 func (w *Worker) describePhases(b *export.Bundle, fleet *simulator.Fleet) {
 	for _, p := range fleet.Phases() {
+		p.Start = max(p.Start, min(b.Run.Late, p.End)) // nothing was done here before
 		phase := export.Phase{Name: p.Name, Start: p.Start, End: p.End, Measured: p.Measured, TargetUsers: p.Target, Constant: w.job.phases.Constant(p.Name)}
 		if w.job.open != nil {
 			phase.TargetUsers = 0

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/bootstrap"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cleanup"
@@ -71,6 +73,9 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 	b.Bootstrap = &export.Bootstrap{
 		Orgs: len(made.Orgs), Users: made.Users, Keys: made.Keys, Retries: int(made.Retries), Duration: made.Duration, Notes: made.Notes,
 	}
+	if w.Attempt > 0 && !w.tenancy.ListsUsers() {
+		w.find("keys cannot be taken over", "the earlier attempts at the part of worker %d issued keys that nobody can list here: they stay valid after the clean-up, though their secrets are lost with the pods", w.Worker)
+	}
 	w.mu.Lock()
 	w.created = len(made.Orgs)
 	w.mu.Unlock()
@@ -96,6 +101,11 @@ func (w *Worker) removeTenants(ctx context.Context, book *ledger.Ledger, b *expo
 			w.warn("the ledger %s was not closed properly: %v", book.Path(), err)
 		}
 	}()
+	if w.Retain != nil && w.Retain() {
+		b.Cleanup = &export.Cleanup{Status: "retained", Remaining: ledger.Count(book.Outstanding()),
+			Notes: []string{"the tenants are left to whoever comes in this worker's place"}}
+		return
+	}
 	if w.job.retain {
 		remaining := ledger.Count(book.Outstanding())
 		b.Cleanup = &export.Cleanup{Status: "retained", Remaining: remaining,
@@ -116,6 +126,44 @@ func (w *Worker) removeTenants(ctx context.Context, book *ledger.Ledger, b *expo
 		w.warn("the tenants are removed, but that could not be written into the ledger %s", book.Path())
 	}
 }
+
+// PlanLedger opens, or begins, a ledger in o.Folder that names the organizations
+// and users of the plan of a whole run, as begun and in doubt: by it, what workers
+// left is found whose own ledgers are lost.
+func PlanLedger(o Options) (*ledger.Ledger, error) {
+	var j job
+	if o.Scenario.Spec.Seed == nil {
+		return nil, errors.New("the run has no seed")
+	}
+	j.seed = *o.Scenario.Spec.Seed
+	if err := j.tenants(o); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(o.Folder, planLedger)
+	if _, err := os.Stat(path); err == nil {
+		return ledger.Open(path)
+	}
+	book, err := ledger.Create(path, ledger.Header{
+		RunID: o.RunID, Started: o.Begun.UTC(), UserOrgURL: j.userOrg.BaseURL, ToolVersion: o.Tool.Version, PID: os.Getpid(),
+	})
+	if err != nil || !j.createTenants {
+		return book, err
+	}
+	var writing errgroup.Group // concurrent writers share a sync
+	for _, org := range plan.Make(j.plan) {
+		writing.Go(func() error { return book.Intend(ledger.Org(org.Slug)) })
+		for _, user := range org.Users {
+			writing.Go(func() error { return book.Intend(ledger.User(org.Slug, user.Email)) })
+		}
+	}
+	if err := writing.Wait(); err != nil {
+		return nil, errors.Join(err, book.Close())
+	}
+	return book, nil
+}
+
+// planLedger is the name of that ledger.
+const planLedger = "ledger-plan.jsonl"
 
 // fewFailures is how many failures of a clean-up are told: they mostly have
 // one cause.

@@ -111,6 +111,13 @@ func translate(ctx context.Context, o Options, warn func(topic, text string)) (j
 	return j, j.affordable()
 }
 
+// Limits are those of all workers of a scenario together.
+func Limits(s *config.Scenario) limits.Limits {
+	var j job
+	j.load(&s.Spec)
+	return j.limits
+}
+
 // harm translates what is broken on purpose.
 func (j *job) harm(x config.Chaos) {
 	if !x.Enabled {
@@ -226,8 +233,12 @@ func (j *job) tenants(o Options) (err error) {
 		return err
 	}
 	j.rateLimit = rateLimit(spec.Organizations.RateLimit)
+	begun := o.Begun
+	if begun.IsZero() {
+		begun = time.Now()
+	}
 	j.plan = plan.Spec{
-		RunID: o.RunID, Seed: j.seed, Started: time.Now(), Workers: o.Workers, Spread: plan.Spread(spec.Organizations.Distribution),
+		RunID: o.RunID, Seed: j.seed, Started: begun, Workers: o.Workers, Spread: plan.Spread(spec.Organizations.Distribution),
 		Orgs: spec.Organizations.Count, OrgName: spec.Organizations.NamingPattern, Budget: budget(spec.Organizations.Budget),
 		Users: users(spec.Users.PerOrg), UserName: spec.Users.NamingPattern,
 	}

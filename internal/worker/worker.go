@@ -48,9 +48,15 @@ const cleanupTime = 5 * time.Minute
 // the few megabytes of a small run do many times a second.
 const ballast = 32 << 20
 
-// ErrInterrupted is the cause with which a caller cancels the context of
-// [Worker.Run] when a person asked to stop.
-var ErrInterrupted = errors.New("interrupted")
+// Stopped is the cause with which a caller cancels the context of [Worker.Run] to
+// end the run in order, and what the document then says.
+type Stopped struct{ export.Stop }
+
+// Error implements error.
+func (s *Stopped) Error() string { return s.Detail }
+
+// ErrInterrupted is that cause when a person asked to stop.
+var ErrInterrupted error = &Stopped{export.Stop{Reason: "interrupted", Detail: "stopped by the user"}}
 
 // Options say what to run and where to keep what must survive a crash.
 type Options struct {
@@ -65,9 +71,18 @@ type Options struct {
 	Cache string
 	// Worker is this worker's index of Workers.
 	Worker, Workers int
+	// Attempt is which attempt at this worker's part it is, from 0.
+	Attempt int
+	// Begun is when the run began, for the names that tell; zero: now.
+	Begun time.Time
 	// Start, if not nil, is called when everything is ready for the load, and
-	// returns the moment at which that is to begin, for all workers the same.
-	Start func(context.Context) (time.Time, error)
+	// returns the moment at which that is to begin, for all workers the same, and
+	// what earlier attempts have used up of this worker's share. If the moment is
+	// past, this worker begins at the load's present.
+	Start func(context.Context) (at time.Time, carried stats.Totals, err error)
+	// Retain, if not nil, is asked when the load is over whether the tenants are
+	// left to another attempt.
+	Retain func() bool
 	// Embedded says that the target is the platform that this program brings.
 	Embedded bool
 	Tool     export.Tool
@@ -98,6 +113,7 @@ type Worker struct {
 	tenancy   *platform.Tenancy // nil if the users bring their own keys
 	alarm     *alarm.Clock      // nil before the load
 	startAt   time.Time         // when the load is to begin; zero: at once
+	carried   stats.Totals      // what earlier attempts have used up
 	keys      *keyTest          // nil if no keys are withdrawn
 	places    map[int]*place    // of the users, by UserIndex; nil as tenancy
 	ledger    *ledger.Ledger    // nil as tenancy
@@ -183,7 +199,7 @@ func (w *Worker) NewBundle() *export.Bundle {
 		Run: export.Run{
 			ID: w.RunID, Scenario: s.Metadata.Name, ScenarioSHA256: w.ScenarioSHA256, Labels: s.Metadata.Labels, Annotations: s.Metadata.Annotations, Seed: w.job.seed,
 			Target:  export.Target{RouterURL: w.job.router.BaseURL, UserOrgURL: w.job.userOrg.BaseURL, Embedded: w.Embedded},
-			Started: time.Now(), Worker: w.Worker, Workers: w.Workers, CostLimitMicroUSD: w.job.limits.CostMicroUSD,
+			Started: time.Now(), Worker: w.Worker, Workers: w.Workers, Attempt: w.Attempt, CostLimitMicroUSD: w.job.limits.CostMicroUSD,
 		},
 	}
 }
@@ -201,10 +217,11 @@ func (w *Worker) load(ctx context.Context, b *export.Bundle) error {
 		err = w.ask(ctx, tenants, b)
 	}
 	// Whatever happens during the clean-up, it did not stop the load.
+	var stopped *Stopped
 	switch {
 	case err == nil:
-	case errors.Is(context.Cause(ctx), ErrInterrupted):
-		b.Stop = export.Stop{Reason: "interrupted", Detail: "stopped by the user"}
+	case errors.As(context.Cause(ctx), &stopped):
+		b.Stop = stopped.Stop
 	default:
 		b.Stop = export.Stop{Reason: "broken", Detail: err.Error()}
 		w.Log.Error("the run could not be carried out", zap.Error(err))
@@ -264,7 +281,7 @@ func (w *Worker) awaitStart(ctx context.Context) (err error) {
 		return nil
 	}
 	w.setStage(live.Waiting)
-	w.startAt, err = w.Start(ctx)
+	w.startAt, w.carried, err = w.Start(ctx)
 	return err
 }
 

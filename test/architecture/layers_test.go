@@ -26,9 +26,9 @@ var layers = [][]string{
 	{"internal/health", "internal/limits", "internal/verdict", "internal/isolation", "internal/capacity", "internal/metrics"},
 	{"internal/export", "internal/dashboards"},
 	{"internal/report", "internal/report/reporttest", "internal/live", "internal/results"},
-	{"internal/worker", "internal/processes"},
+	{"internal/worker", "internal/processes", "internal/rendezvous"},
 	{"internal/cli"},
-	{"cmd/loadtest"},
+	{"cmd/loadtest", "cmd/load-test-worker"},
 }
 
 // configReaders are the only importers of the scenario: everything below gets

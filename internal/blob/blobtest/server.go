@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -131,6 +132,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		maps.Copy(w.Header(), stored.metadata)
 		w.Header().Set("ETag", stored.etag())
+		w.Header().Set("Content-Length", strconv.Itoa(len(stored.data)))
 		w.Header().Set("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
 		_, _ = w.Write(stored.data) // a client that has left misses nothing
 	}
