@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cli"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cli/cluster"
 )
 
 // version is set by the build.
@@ -24,7 +25,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	// The first signal ends the run in order; the second one ends the process.
 	context.AfterFunc(ctx, stop)
-	code := cli.Run(ctx, version, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	code := cli.Run(ctx, version, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, cluster.Commands)
 	stop()
 	os.Exit(code)
 }

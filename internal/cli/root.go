@@ -18,10 +18,13 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
+// Extension adds commands of a higher layer to the program's.
+type Extension func(root *cobra.Command, version string)
+
 // Run executes the command line args (without the program's name) and returns
 // the exit code. version is what `loadtest version` prints.
-func Run(ctx context.Context, version string, args []string, io Streams) int {
-	root := rootCommand(version)
+func Run(ctx context.Context, version string, args []string, io Streams, more ...Extension) int {
+	root := rootCommand(version, more...)
 	root.SetArgs(args)
 	root.SetIn(io.In)
 	root.SetOut(io.Out)
@@ -34,7 +37,7 @@ func Run(ctx context.Context, version string, args []string, io Streams) int {
 	return exitCode(err)
 }
 
-func rootCommand(version string) *cobra.Command {
+func rootCommand(version string, more ...Extension) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "loadtest",
 		Short: "Load tests for AI platforms with many tenants",
@@ -70,6 +73,9 @@ Exit codes: 0 fine · 1 the tool failed · 2 bad input · 99 a threshold was cro
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(runCommand(version), findCommand(version), workerCommand(version), podCommand(version), cleanupCommand(), reportCommand(), scenarioCommand(), platformCommand(), versionCommand(version))
+	for _, extend := range more {
+		extend(root, version)
+	}
 	for _, c := range root.Commands() {
 		usageArgs(c)
 	}
@@ -114,8 +120,8 @@ func versionCommand(version string) *cobra.Command {
 // Check reports what is wrong with a command line: an unknown command or flag,
 // a missing or superfluous argument. It carries nothing out; the documentation
 // is tested with it.
-func Check(args []string) error {
-	cmd, rest, err := rootCommand("").Find(args)
+func Check(args []string, more ...Extension) error {
+	cmd, rest, err := rootCommand("", more...).Find(args)
 	if err != nil {
 		return err
 	}

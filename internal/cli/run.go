@@ -283,7 +283,7 @@ func administrator(t *config.Targets, env platform.Admin) error {
 func (r *localRun) prepare(s *config.Scenario) error {
 	r.id, r.began = s.Metadata.TestRunID, time.Now()
 	if r.id == "" {
-		r.id = r.began.UTC().Format("20060102-150405") + "-" + randomHex(2)
+		r.id = NewRunID(r.began)
 	}
 	if s.Spec.Seed == nil {
 		seed := randomSeed()

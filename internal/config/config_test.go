@@ -653,16 +653,16 @@ spec:
   cleanup: {exportResultsTo: "s3://bucket/{testRunId}", retainMetrics: true}
   advanced: {chaos: {enabled: true, slowReads: 1%}}
   limits: {maxRequests: 5, maxRequestsPerUser: 1, maxRequestsPerSecond: 1, maxConcurrentReqs: 1}
-  workers: {replicas: 3, usersPerWorker: 20}
+  workers: {replicas: 3, usersPerWorker: 20, image: loadtest, regions: [eu]}
+  metrics: {prometheusUrl: http://p}
 `).Unsupported()
 	if len(none) != 0 {
 		t.Errorf("got %v", none)
 	}
-	document := strings.Replace(head, "{name: test}", "{name: test, namespace: somewhere}", 1) + `
+	document := head + `
 spec:
-  workers: {replicas: 2, image: loadtest}
   targets: {budgetServiceUrl: http://b}
-  metrics: {prometheusUrl: http://p, capture: [a]}
+  metrics: {capture: [a]}
 `
 	scenario, err := config.Parse("test.yaml", []byte(document), nil)
 	if err != nil {
@@ -671,6 +671,21 @@ spec:
 	all := scenario.Unsupported()
 	if len(all) != config.UnsupportedRows() {
 		t.Errorf("%d of %d rows apply: %v", len(all), config.UnsupportedRows(), all)
+	}
+}
+
+func TestSecretive(t *testing.T) {
+	for targets, want := range map[string]bool{
+		``: false,
+		`targets: {apiRouterUrl: "http://a", userOrgUrl: "http://b"}`:                    false,
+		`targets: {apiRouterUrl: "http://a", userOrgUrl: "http://b", adminApiKey: k}`:    true,
+		`targets: {apiRouterUrl: "http://a", userOrgUrl: "http://b", headers: {X-Y: z}}`: true,
+		`targets: {apiRouterUrl: "http://a", credentials: {env: A}}`:                     false,
+		`workers: {env: [{name: A, value: b}]}`:                                          true,
+	} {
+		if got := parse(t, "\nspec:\n  seed: 1\n  "+targets+"\n").Secretive(); got != want {
+			t.Errorf("%s: %t", targets, got)
+		}
 	}
 }
 

@@ -66,6 +66,46 @@ func (l *AdminLogin) Secret(getenv func(string) (string, bool)) (secret.String, 
 	return password, nil
 }
 
+// Secretive reports whether the text of the scenario may hold a secret: a field
+// of it that can has a value, or a URL says who asks.
+func (s *Scenario) Secretive() bool { return secretive(reflect.ValueOf(s).Elem()) }
+
+func secretive(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.String:
+		return userInfo.MatchString(v.String())
+	case reflect.Pointer, reflect.Interface:
+		return !v.IsNil() && secretive(v.Elem())
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if secretive(v.Index(i)) {
+				return true
+			}
+		}
+	case reflect.Map:
+		for entries := v.MapRange(); entries.Next(); {
+			if secretive(entries.Value()) {
+				return true
+			}
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[secret.String]() {
+			return !v.IsZero()
+		}
+		for i := range v.NumField() {
+			if secretive(v.Field(i)) {
+				return true
+			}
+		}
+	default: // numbers
+	}
+	return false
+}
+
+// Gave reports whether the file gave the field at a path such as
+// metadata.namespace, or anything in it.
+func (s *Scenario) Gave(path string) bool { return s.gave(path) }
+
 // DefaultOrg is the organization of keys that name none.
 const DefaultOrg = "byo"
 

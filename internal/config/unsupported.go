@@ -16,14 +16,7 @@ var unsupported = []struct {
 	sentence string
 	when     func(*Spec) bool
 }{
-	{"metadata.namespace", "nothing runs on Kubernetes yet: the namespace is not used", nil},
-	{"spec.workers", "the image, env, resources and regions of workers are for Kubernetes, where nothing runs yet",
-		func(s *Spec) bool {
-			w := &s.Workers
-			return w.Image != "" || len(w.Env) > 0 || w.Resources != nil || len(w.Regions) > 0
-		}},
 	{"spec.targets.budgetServiceUrl", "budgets are set through userOrgUrl: no calls of a budget service are known, and the platform's router makes none to it either", nil},
-	{"spec.metrics.prometheusUrl", "nothing asks Prometheus: the result file has all measurements", nil},
 	{"spec.metrics.capture", "all metrics are exported", nil},
 }
 

@@ -320,8 +320,18 @@ func (w *Worker) conclude(b *export.Bundle) {
 }
 
 // Judge gives a document, of this worker or merged from those of all, its verdict.
-func (w *Worker) Judge(b *export.Bundle) {
-	in := verdict.Input{Overall: b.Summary.Overall(), Streams: &stats.Group{}, Thresholds: w.job.thresholds, DryRun: w.job.dryRun}
+func (w *Worker) Judge(b *export.Bundle) { w.job.judge(b, w.Step > 0) }
+
+// Judge gives a document that was merged from those of all workers its verdict,
+// by what the scenario says that the platform promised.
+func Judge(s *config.Scenario, b *export.Bundle) {
+	j := job{dryRun: s.Spec.Advanced.DryRun}
+	j.judgement(&s.Spec)
+	j.judge(b, false)
+}
+
+func (j *job) judge(b *export.Bundle, search bool) {
+	in := verdict.Input{Overall: b.Summary.Overall(), Streams: &stats.Group{}, Thresholds: j.thresholds, DryRun: j.dryRun}
 	for _, g := range b.Summary.Rollup(stats.ByStream) {
 		if g.Key.Stream {
 			in.Streams = g
@@ -351,7 +361,7 @@ func (w *Worker) Judge(b *export.Bundle) {
 	case "broken":
 		in.Broken = b.Stop.Detail
 	}
-	if w.Step > 0 {
+	if search {
 		in.Thresholds, in.Arrivals, in.Dropped = nil, 0, 0 // each step was judged by them
 	}
 	b.Verdict = verdict.Judge(in)

@@ -26,14 +26,16 @@ var layers = [][]string{
 	{"internal/health", "internal/limits", "internal/verdict", "internal/isolation", "internal/capacity", "internal/metrics"},
 	{"internal/export", "internal/dashboards"},
 	{"internal/report", "internal/report/reporttest", "internal/live", "internal/results"},
-	{"internal/worker", "internal/processes", "internal/rendezvous"},
-	{"internal/cli"},
-	{"cmd/loadtest", "cmd/load-test-worker"},
+	{"internal/worker", "internal/processes", "internal/rendezvous", "internal/orchestrator/jobs"},
+	{"internal/orchestrator/monitor"},
+	{"internal/cli", "internal/orchestrator"},
+	{"internal/cli/cluster"},
+	{"cmd/loadtest", "cmd/load-test-worker", "cmd/load-test-orchestrator"},
 }
 
 // configReaders are the only importers of the scenario: everything below gets
 // plain values.
-var configReaders = []string{"internal/worker", "internal/cli"}
+var configReaders = []string{"internal/worker", "internal/cli", "internal/cli/cluster"}
 
 func TestLayers(t *testing.T) {
 	floor := map[string]int{}

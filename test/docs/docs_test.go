@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cli"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cli/cluster"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 )
 
@@ -154,7 +155,7 @@ func checkCommand(args []string, makefile string) error {
 				}
 			}
 		}
-		return cli.Check(args[1:])
+		return cli.Check(args[1:], cluster.Commands)
 	case "make":
 		for _, target := range args[1:] {
 			if !strings.Contains(makefile, "\n"+target+":") {
