@@ -27,6 +27,8 @@ var onCluster = []struct {
 	{"Rights", rights},
 	{"Restricted", restricted},
 	{"Example", example},
+	{"WholeRun", wholeRun},
+	{"KilledStarts", killedStarts},
 	{"Nodes", nodes},
 }
 
@@ -52,15 +54,15 @@ func TestKubernetes(t *testing.T) {
 }
 
 // workerImage is the name of the image on the node.
-const workerImage = "loadtest:e2e"
+const workerImage = "load-test-worker:e2e"
 
 // packed is an archive of an image with the program, as the Dockerfile makes
 // it, without the certificates.
 func packed(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	program := filepath.Join(dir, "loadtest")
-	build := exec.Command("go", "build", "-trimpath", "-o", program, "../../cmd/loadtest") // #nosec G204 -- ours
+	program := filepath.Join(dir, "load-test-worker")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "../../cmd/load-test-worker") // #nosec G204 -- ours
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)

@@ -26,42 +26,22 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/test/e2e/cluster"
 )
 
-// orchestrated is a cluster with the workers' image and a namespace for runs.
-func orchestrated(t *testing.T) *cluster.Cluster {
+// person is the kubeconfig of somebody who has the Role of deploy/k8s and
+// nothing else.
+func person(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
-	c, err := cluster.Start(t.Context())
+	config, err := clientcmd.LoadFromFile(c.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	program, image := filepath.Join(t.TempDir(), "load-test-worker"), filepath.Join(t.TempDir(), "worker.tar")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "../../cmd/load-test-worker")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	for _, user := range config.AuthInfos {
+		user.Impersonate = "system:serviceaccount:" + namespace + ":loadtest"
 	}
-	if err := cluster.WriteImage(image, "load-test-worker:e2e", program); err != nil {
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Import(t.Context(), image); err != nil {
-		t.Fatal(err)
-	}
-	kubectl(t, c, "create", "namespace", "load-testing")
-	kubectl(t, c, "label", "namespace", "load-testing", "pod-security.kubernetes.io/enforce=restricted")
-	return c
-}
-
-func kubectl(t *testing.T, c *cluster.Cluster, args ...string) string {
-	t.Helper()
-	out, err := c.Kubectl(t.Context(), "", args...)
-	if err != nil {
-		t.Fatalf("kubectl %v: %v: %s", args, err, out)
-	}
-	return out
+	return file
 }
 
 // orders runs the command against the cluster of a kubeconfig.
@@ -100,8 +80,8 @@ spec:
 
 // A scenario goes through the cluster by the command line alone, and its totals
 // are those of the platform.
-func TestARunInACluster(t *testing.T) {
-	c := orchestrated(t)
+func wholeRun(t *testing.T, c *cluster.Cluster) {
+	as := person(t, c)
 	p, err := platformsim.New(platformsim.Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -112,8 +92,8 @@ func TestARunInACluster(t *testing.T) {
 	t.Cleanup(func() { _ = p.Close(context.Background()) })
 	key := "PLATFORM_KEY=" + p.AdminKey().Reveal()
 	dir := t.TempDir()
-	out, code := orders(t.Context(), c.Kubeconfig, []string{key}, "start", "--config", scenarioOf(t, p.RouterURL(), p.UserOrgURL()), "--run", "whole",
-		"--image", "load-test-worker:e2e", "--namespace", "load-testing", "--follow", "--output-dir", dir)
+	out, code := orders(t.Context(), as, []string{key}, "start", "--config", scenarioOf(t, p.RouterURL(), p.UserOrgURL()), "--run", "whole",
+		"--image", workerImage, "--namespace", namespace, "--follow", "--output-dir", dir)
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, out)
 	}
@@ -125,10 +105,10 @@ func TestARunInACluster(t *testing.T) {
 		t.Errorf("%d requests in the result, %d on the platform", b.Headline.Requests, truth.Requests)
 	}
 	t.Logf("workers began within %v", b.Run.StartSpread)
-	if objects := kubectl(t, c, "-n", "load-testing", "get", "jobs,configmaps,pods,services", "-o", "yaml"); strings.Contains(objects, p.AdminKey().Reveal()) {
+	if objects := kubectl(t, c, "", "-n", namespace, "get", "jobs,configmaps,pods,services", "-o", "yaml"); strings.Contains(objects, p.AdminKey().Reveal()) {
 		t.Error("the admin key stands in an object that is not a Secret")
 	}
-	if out, code := orders(t.Context(), c.Kubeconfig, nil, "cleanup", "--run", "whole", "--namespace", "load-testing", "--force"); code != 0 {
+	if out, code := orders(t.Context(), as, nil, "cleanup", "--run", "whole", "--namespace", namespace, "--force"); code != 0 {
 		t.Errorf("cleanup: exit code %d: %s", code, out)
 	}
 }
@@ -185,8 +165,7 @@ users: [{name: x, user: {}}], contexts: [{name: x, context: {cluster: x, user: x
 
 // Whenever the command is killed, saying the same again ends in one whole run,
 // and removing it leaves nothing.
-func TestStartIsKilledAtEveryWrite(t *testing.T) {
-	c := orchestrated(t)
+func killedStarts(t *testing.T, c *cluster.Cluster) {
 	const writes = 5 // Job, Secret, ConfigMap or not, Service, release: 4 with a scenario that holds a secret
 	scenario := scenarioOf(t, "http://"+c.Host+":1", "http://"+c.Host+":1")
 	text, err := os.ReadFile(scenario)
@@ -204,7 +183,7 @@ func TestStartIsKilledAtEveryWrite(t *testing.T) {
 			k, kubeconfig := newKiller(t, c)
 			ctx, cancel := context.WithCancel(t.Context())
 			k.at, k.before, k.kill = int64(n), before, cancel // CommandContext kills with SIGKILL
-			start := []string{"start", "--config", scenario, "--run", run, "--image", "load-test-worker:e2e", "--namespace", "load-testing"}
+			start := []string{"start", "--config", scenario, "--run", run, "--image", workerImage, "--namespace", namespace}
 			if out, code := orders(ctx, kubeconfig, env, start...); code != -1 {
 				t.Fatalf("%s: it was not killed, and ended with %d: %s", run, code, out)
 			}
@@ -213,7 +192,7 @@ func TestStartIsKilledAtEveryWrite(t *testing.T) {
 			if n == 1 && before {
 				want = 2 // there is no such run
 			}
-			if out, code := orders(t.Context(), c.Kubeconfig, nil, "status", run, "--namespace", "load-testing"); code != want {
+			if out, code := orders(t.Context(), c.Kubeconfig, nil, "status", run, "--namespace", namespace); code != want {
 				t.Errorf("%s: status ends with %d: %s", run, code, out)
 			}
 			if out, code := orders(t.Context(), c.Kubeconfig, env, start...); code != 0 {
@@ -223,20 +202,20 @@ func TestStartIsKilledAtEveryWrite(t *testing.T) {
 			var list struct {
 				Items []struct{ Kind string }
 			}
-			if err := json.Unmarshal([]byte(kubectl(t, c, "-n", "load-testing", "get", "jobs,secrets,configmaps,services", "-l", selector, "-o", "json")), &list); err != nil {
+			if err := json.Unmarshal([]byte(kubectl(t, c, "", "-n", namespace, "get", "jobs,secrets,configmaps,services", "-l", selector, "-o", "json")), &list); err != nil {
 				t.Fatal(err)
 			}
 			if got := fmt.Sprint(list.Items); len(list.Items) != 4 {
 				t.Errorf("%s: %s", run, got)
 			}
 			// The platform is not there, which is what the result says.
-			if out, code := orders(t.Context(), c.Kubeconfig, env, "results", run, "--follow", "--namespace", "load-testing", "--output-dir", t.TempDir()); code != 1 || !strings.Contains(out, "nothing listens at") {
+			if out, code := orders(t.Context(), c.Kubeconfig, env, "results", run, "--follow", "--namespace", namespace, "--output-dir", t.TempDir()); code != 1 || !strings.Contains(out, "nothing listens at") {
 				t.Errorf("%s: results ends with %d: %s", run, code, out)
 			}
-			if out, code := orders(t.Context(), c.Kubeconfig, nil, "cleanup", "--run", run, "--namespace", "load-testing", "--force", "--keep-tenants"); code != 0 {
+			if out, code := orders(t.Context(), c.Kubeconfig, nil, "cleanup", "--run", run, "--namespace", namespace, "--force", "--keep-tenants"); code != 0 {
 				t.Errorf("%s: cleanup ends with %d: %s", run, code, out)
 			}
-			if left := kubectl(t, c, "-n", "load-testing", "get", "all,secrets,configmaps", "-l", selector, "-o", "name"); left != "" {
+			if left := kubectl(t, c, "", "-n", namespace, "get", "all,secrets,configmaps", "-l", selector, "-o", "name"); left != "" {
 				t.Errorf("%s: left %s", run, left)
 			}
 		}
