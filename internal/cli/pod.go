@@ -151,6 +151,12 @@ Worker 0 leads. See docs/load-testing/orchestrator-design.md.`,
 	for _, name := range []string{"config", "run", "seed", "started", "workers"} {
 		_ = cmd.MarkFlagRequired(name) // it exists
 	}
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := cmd.ValidateRequiredFlags(); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
 	return cmd
 }
 
