@@ -32,7 +32,7 @@ var ErrNotSent = errors.New("the request was not sent")
 var ErrEnough = errors.New("the user is done")
 
 // Call is one question on its way, with everything that its records will say
-// about it. A user has one and uses it again for every question.
+// about it.
 type Call struct {
 	Request  platform.Request
 	Exchange platform.Exchange
@@ -98,3 +98,8 @@ func (c *Call) final(err error) bool {
 
 // leaving reports whether the user should begin nothing new.
 func (c *Call) leaving() bool { return c.Leaving != nil && c.Leaving.Err() != nil }
+
+// emptied is an exchange with nothing but the buffers of another.
+func emptied(x platform.Exchange) platform.Exchange {
+	return platform.Exchange{Gaps: x.Gaps[:0], Answer: x.Answer[:0], Whole: x.Whole[:0]}
+}

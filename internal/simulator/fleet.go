@@ -12,7 +12,6 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
-	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
 )
 
@@ -133,7 +132,8 @@ type Fleet struct {
 	answers context.Context //nolint:containedctx // of Run: what answers are read with, which outlive Run's by the grace
 	stop    chan struct{}
 	once    sync.Once
-	cause   error // why Stop was called; read after stop is closed
+	cause   error                              // why Stop was called; read after stop is closed
+	phaseOf func(time.Duration) (string, bool) // phaseAt, made a value once
 
 	begin  atomic.Int64 // offset at which the pattern's time began
 	active atomic.Int64
@@ -146,15 +146,14 @@ type Fleet struct {
 }
 
 // member is a user as the reconciler sees him. While he thinks he has no
-// goroutine, nor anything else that only a request needs: there may be a
-// hundred thousand of him.
+// goroutine.
 type member struct {
-	*user
-	state    state       // this and what follows, only Run touches
-	deadline *time.Timer // will call cut
-	by       time.Time   // when
-	lives    int         // how often he was replaced
-	done     bool        // he has done all he will ever do; set before he exits
+	user
+	deadline *time.Timer   // will call cut; this and what follows, only Run touches
+	by       time.Duration // when
+	lives    int           // how often he was replaced
+	state    state
+	done     bool // he has done all he will ever do; set before he exits
 
 	mu     sync.Mutex              // guards what follows
 	asleep bool                    // nothing works for him until clock rings
@@ -224,11 +223,12 @@ func New(o Options) (*Fleet, error) {
 		stop:    make(chan struct{}),
 		arrived: map[int]Arrivals{},
 	}
+	f.phaseOf = f.phaseAt
 	for org, script := range o.Scripts {
 		f.scripts[org] = compile(script)
 	}
 	f.phase.Store(new(string))
-	for _, id := range interleave(o.Users) {
+	for _, id := range interleave(pointers(o.Users)) {
 		f.roster = append(f.roster, &member{user: newUser(f, id)})
 	}
 	return f, nil
@@ -237,9 +237,9 @@ func New(o Options) (*Fleet, error) {
 // interleave puts the users in the order in which they are called: the first
 // of every org, and then such that at any time all orgs have about the same
 // share of their users at work.
-func interleave(users []Identity) []Identity {
+func interleave(users []*Identity) []*Identity {
 	type place struct {
-		id         Identity
+		id         *Identity
 		rank, size int
 	}
 	sizes := map[int]int{}
@@ -257,9 +257,18 @@ func interleave(users []Identity) []Identity {
 		}
 		return a.id.OrgIndex - b.id.OrgIndex
 	})
-	out := make([]Identity, len(places))
+	out := make([]*Identity, len(places))
 	for i, p := range places {
 		out[i] = p.id
+	}
+	return out
+}
+
+// pointers are to the identities as the caller has them: no fleet copies them.
+func pointers(users []Identity) []*Identity {
+	out := make([]*Identity, len(users))
+	for i := range users {
+		out[i] = &users[i]
 	}
 	return out
 }
@@ -480,8 +489,6 @@ func (m *member) run() {
 		goHome(m.why)
 	}
 	m.mu.Unlock()
-	x := exchanges.Get().(*platform.Exchange) //nolint:errcheck,forcetypeassert // nothing else is in it
-	m.call.Exchange = *x
 	for {
 		var next respite
 		err := crash.Guard("a simulated user", func() error {
@@ -493,13 +500,13 @@ func (m *member) run() {
 			m.fleet.Stop(err)
 		}
 		if next == thinking {
-			if m.fallAsleep(x) {
+			if m.fallAsleep() {
 				return
 			}
 			continue // told to leave at the last moment
 		}
 		m.mu.Lock()
-		m.lay(x)
+		m.cut, m.goHome = nil, nil
 		m.mu.Unlock()
 		m.done = next == retired
 		m.fleet.exits <- m
@@ -507,26 +514,15 @@ func (m *member) run() {
 	}
 }
 
-// exchanges are what answers are read into: the buffers of one that was read
-// are for whoever asks next, not for a user who thinks.
-var exchanges = sync.Pool{New: func() any { return new(platform.Exchange) }}
-
-// lay gives back what only a user at work needs; m.mu is locked.
-func (m *member) lay(x *platform.Exchange) {
-	*x, m.call.Exchange = m.call.Exchange, platform.Exchange{}
-	exchanges.Put(x)
-	m.cut, m.goHome, m.call.Leaving = nil, nil, nil
-}
-
 // fallAsleep has the user's clock ring when his next question is due, unless
 // he is to leave. If it reports true, he is not the caller's any more.
-func (m *member) fallAsleep(x *platform.Exchange) bool {
+func (m *member) fallAsleep() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.why != nil {
 		return false
 	}
-	m.lay(x)
+	m.cut, m.goHome = nil, nil
 	m.asleep = true
 	m.fleet.wake(m.due)
 	wait := m.due - m.fleet.now()
@@ -564,11 +560,11 @@ func (m *member) retire(why error, grace time.Duration) {
 		m.home()
 		return
 	}
-	by := time.Now().Add(grace)
+	by := m.fleet.now() + grace
 	switch {
 	case m.deadline == nil:
 		m.deadline = time.AfterFunc(grace, func() { m.breakOff(why) })
-	case by.Before(m.by):
+	case by < m.by:
 		m.deadline.Reset(grace)
 	default:
 		return

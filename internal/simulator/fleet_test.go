@@ -185,7 +185,7 @@ func TestReturningUsersGoOnWithTheNextLoop(t *testing.T) {
 
 func TestInterleave(t *testing.T) {
 	users := append(append(population(1, 60), Identity{OrgIndex: 2}, Identity{OrgIndex: 2}, Identity{OrgIndex: 2}), Identity{OrgIndex: 3})
-	order := interleave(users)
+	order := interleave(pointers(users))
 	if len(order) != 64 || order[0].OrgIndex != 1 || order[1].OrgIndex != 2 || order[2].OrgIndex != 3 {
 		t.Fatalf("it begins with orgs %d, %d, %d; want one user of each", order[0].OrgIndex, order[1].OrgIndex, order[2].OrgIndex)
 	}

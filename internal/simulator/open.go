@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
-	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/questions"
 )
 
@@ -49,7 +49,7 @@ func checkStreams(o Options) error {
 		} else if s.Arrivals.Wanted(s.Arrivals.Phases.Duration()) <= 0 {
 			errs = append(errs, fmt.Errorf("stream %d has no arrivals: give at least one phase a rate", i+1))
 		}
-		if len(s.of(o.Users, own)) == 0 {
+		if len(s.of(pointers(o.Users), own)) == 0 {
 			errs = append(errs, fmt.Errorf("stream %d has no users to send its arrivals for", i+1))
 		}
 	}
@@ -57,7 +57,7 @@ func checkStreams(o Options) error {
 }
 
 // of returns those whose arrivals these are, in order.
-func (s Stream) of(users []Identity, own map[int]bool) (mine []Identity) {
+func (s Stream) of(users []*Identity, own map[int]bool) (mine []*Identity) {
 	for _, id := range users {
 		if id.OrgIndex == s.Org || s.Org == 0 && !own[id.OrgIndex] {
 			mine = append(mine, id)
@@ -68,7 +68,7 @@ func (s Stream) of(users []Identity, own map[int]bool) (mine []Identity) {
 
 // host is an identity under open load; only the dispatcher touches it.
 type host struct {
-	Identity
+	*Identity
 	lane     *lane
 	free     []*visitor // whose conversation is over
 	waiting  []*visitor // in the middle of one, the longest waiting first
@@ -80,11 +80,9 @@ type host struct {
 
 // visitor is a host with state of his own, who asks one question at a time.
 type visitor struct {
-	*user
-	host    *host
-	session int
-	left    int // turns of the conversation that are still to come
-	phase   int // that his question was due in
+	user
+	host  *host
+	phase int // that his question was due in
 }
 
 // lane is a stream at work.
@@ -122,7 +120,7 @@ func newDispatcher(f *Fleet, begin time.Duration) *dispatcher {
 	now := f.now() - begin
 	for _, s := range f.opt.Open {
 		l := &lane{Stream: s}
-		for _, id := range interleave(s.of(f.opt.Users, own)) {
+		for _, id := range interleave(s.of(pointers(f.opt.Users), own)) {
 			l.hosts = append(l.hosts, &host{Identity: id, lane: l})
 		}
 		l.able = len(l.hosts)
@@ -192,15 +190,14 @@ func (d *dispatcher) dispatch(ctx, leaving context.Context, elapsed time.Duratio
 		d.inFlight++
 		v := h.visitor(d.fleet)
 		v.phase = phase
-		v.call.Leaving = leaving
 		go func() {
 			defer func() { d.exits <- v }()
 			err := crash.Guard("a simulated user", func() error {
-				v.visit(ctx, d.begin+due)
+				v.visit(ctx, leaving, d.begin+due)
 				return nil
 			})
 			if err != nil {
-				v.left = 0
+				v.hush()
 				d.fleet.Stop(err)
 			}
 		}()
@@ -253,7 +250,7 @@ func (d *dispatcher) home(v *visitor) {
 		h.done = true
 		h.lane.able--
 	}
-	if v.left > 0 {
+	if v.talk != nil {
 		v.host.waiting = append(v.host.waiting, v)
 		return
 	}
@@ -275,41 +272,26 @@ func (h *host) visitor(f *Fleet) (v *visitor) {
 		v = &visitor{user: newUser(f, h.Identity), host: h}
 		// As loop −1 of a user's generators, one that belongs to no session.
 		h.visitors++
-		v.call.Rand = questions.Seed(f.opt.Seed, h.OrgIndex, h.UserIndex, -h.visitors)
+		v.way = questions.Seed(f.opt.Seed, h.OrgIndex, h.UserIndex, -h.visitors)
 	}
-	v.session = h.sessions
 	h.sessions++
+	v.loop = h.sessions
 	return v
 }
 
 // visit asks one question: the next of a conversation, or the first of another.
-func (v *visitor) visit(ctx context.Context, due time.Duration) {
-	s := v.script
-	if v.left == 0 {
-		v.rng = questions.Seed(v.fleet.opt.Seed, v.OrgIndex, v.UserIndex, v.session)
-		v.call.Session, v.turn, v.left = v.session, 0, 1
-		v.begin(v.types.nth(v.session))
-		if s.MultiTurn > 0 && v.rng.Float64() < s.MultiTurn && v.kind.Endpoint == platform.Chat && !v.kind.Single {
-			v.left = s.turns.draw(v.rng)
-		}
-		if v.own != nil {
-			v.left = v.own.Turns()
-		} else {
-			v.question = v.invent(nil)
-			v.call.Request.Model = v.kind.model(v.question, v.rng)
-		}
-		v.talk.begin(s.Context, s.MaxBody-envelope(v.call.Request.Model, v.call.Request.CacheSalt))
-	} else if v.own == nil {
-		v.question = v.invent(&v.question)
+func (v *visitor) visit(ctx, leaving context.Context, due time.Duration) {
+	if v.talk == nil {
+		n := v.loop - 1
+		v.rng = questions.Seed(v.fleet.opt.Seed, v.OrgIndex, v.UserIndex, n)
+		v.converse(v.types.nth(n), math.MaxInt)
+	} else {
+		v.followUp()
 	}
-	v.left--
 	v.due = due
-	v.ask(ctx)
-	if v.left == 0 {
-		v.talk.begin(0, 0)
-		if f := v.fleet.opt.Watch.Session; f != nil {
-			f(SessionCompleted)
-		}
+	v.ask(ctx, leaving)
+	if f := v.fleet.opt.Watch.Session; f != nil && v.talk == nil {
+		f(SessionCompleted)
 	}
 }
 

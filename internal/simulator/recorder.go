@@ -34,7 +34,7 @@ var records = sync.Pool{New: func() any { return new(record.Record) }}
 func (r *Recorder) Ask(ctx context.Context, c *Call) error {
 	// An asker that fails before it reaches the client must not leave the
 	// previous answer standing here.
-	c.Exchange = platform.Exchange{Gaps: c.Exchange.Gaps[:0], Answer: c.Exchange.Answer[:0], Whole: c.Exchange.Whole[:0]}
+	c.Exchange = emptied(c.Exchange)
 	c.Checks, c.Values = nil, nil
 	err := r.Asker.Ask(ctx, c)
 	if err != nil && errors.Is(err, ErrNotSent) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -31,7 +32,7 @@ const briefly = 100 * time.Millisecond
 // user is one simulated user. At most one goroutine works for him at a time,
 // and none while he thinks; what he is between two of them is here.
 type user struct {
-	Identity
+	*Identity
 	fleet  *Fleet
 	script *compiled
 
@@ -42,41 +43,48 @@ type user struct {
 	failures int           // questions that failed and were not to be ignored
 
 	// Of the session, if there is one:
-	inSession  bool
 	total, put int           // questions there will be, and were
 	end        time.Duration // when its duration will have passed
-	turns      int           // of the conversation
-	turn       int           // of these, the next
-	question   questions.Question
-	due        time.Duration // when to ask it
-	ready      bool          // it is decided what to ask next, and when
+	due        time.Duration // when to ask the next question, if ready
+	rng        *rand.Rand    // decides what the user does in this session
+	types      turnstile
+	talk       *talk // the conversation; nil between two
 
-	rng   *rand.Rand // decides what the user does in this session
-	types turnstile
-	kind  *variety // of the conversation
-	own   Dialog   // the conversation, if the kind has an Interaction
-	call  Call
-	talk  conversation
-	id    []byte // scratch
+	way  *rand.Rand    // decides what happens to his questions on the way
+	free time.Duration // when the user last became free to think and ask
 
-	sent   bool // whether the last question was, at least once
-	enough bool // he may ask nothing more, ever: a limit says so
-
-	free  time.Duration // when the user last became free to think and ask
-	fresh bool          // nothing asked since coming to work
+	inSession bool
+	ready     bool // it is decided when to ask next
+	fresh     bool // nothing asked since coming to work
+	sent      bool // whether the last question was, at least once
+	enough    bool // he may ask nothing more, ever: a limit says so
 }
 
-func newUser(f *Fleet, id Identity) *user {
+// talk is a conversation of one user.
+type talk struct {
+	conversation
+	kind        *variety
+	own         Dialog // if the kind has an Interaction
+	model, salt string
+	question    questions.Question
+	turn, turns int // those asked, and how many there will be
+}
+
+// talks and calls are for whoever asks next: a user who thinks has no call, and
+// between two conversations no talk. There may be a hundred thousand of him.
+var (
+	talks = sync.Pool{New: func() any { return new(talk) }}
+	calls = sync.Pool{New: func() any { return new(Call) }}
+)
+
+func newUser(f *Fleet, id *Identity) user {
 	s := f.scriptOf(id.OrgIndex)
-	u := &user{Identity: id, fleet: f, script: s, types: turnstile{kinds: s.kinds, selection: s.Selection, user: id.UserIndex}}
-	u.call = Call{
-		Org: id.Org, User: id.User, UserIndex: id.UserIndex,
-		PhaseAt: f.phaseAt,
+	return user{
+		Identity: id, fleet: f, script: s, types: turnstile{kinds: s.kinds, selection: s.Selection, user: id.UserIndex},
 		// Loop −1 belongs to no session: what happens on the way must not
 		// change what the user asks next.
-		Rand: questions.Seed(f.opt.Seed, id.OrgIndex, id.UserIndex, -1),
+		way: questions.Seed(f.opt.Seed, id.OrgIndex, id.UserIndex, -1),
 	}
-	return u
 }
 
 // respite is what a user does when he does not work.
@@ -95,9 +103,8 @@ func (u *user) come() { u.free, u.fresh = u.fleet.now(), true }
 // or is to do nothing more: after leaving is done he asks nothing. Cancelling
 // ctx breaks off the answer being read.
 func (u *user) work(ctx, leaving context.Context) respite {
-	u.call.Leaving = leaving
 	for {
-		if !u.ready && !u.plan() {
+		if !u.ready && !u.plan(leaving) {
 			if u.hasMore() {
 				return away
 			}
@@ -110,7 +117,12 @@ func (u *user) work(ctx, leaving context.Context) respite {
 			u.endSession(SessionRetired)
 			return away
 		}
-		switch why := u.ask(ctx); why {
+		if u.talk == nil {
+			u.converse(u.types.next(), u.total-u.put)
+		} else {
+			u.followUp()
+		}
+		switch why := u.ask(ctx, leaving); why {
 		case "":
 		case SessionRetired:
 			u.endSession(why)
@@ -122,25 +134,17 @@ func (u *user) work(ctx, leaving context.Context) respite {
 	}
 }
 
-// plan decides what to ask next, and when: the next turn of the conversation,
-// or the first of another one, or of another session. It reports whether there
-// is anything to ask.
-func (u *user) plan() bool {
+// plan decides when to ask next, in this session or another one. It reports
+// whether there is anything to ask.
+func (u *user) plan(leaving context.Context) bool {
 	for {
 		if !u.inSession {
-			if !u.hasMore() || u.call.leaving() { // a session that asks nothing is none
+			if !u.hasMore() || leaving.Err() != nil { // a session that asks nothing is none
 				return false
 			}
 			u.session()
 		}
-		switch {
-		case u.turn < u.turns:
-			if u.own == nil {
-				u.question = u.invent(&u.question)
-			}
-		case u.put < u.total:
-			u.converse()
-		default:
+		if u.put == u.total {
 			u.endSession(SessionCompleted)
 			continue
 		}
@@ -158,8 +162,8 @@ func (u *user) plan() bool {
 
 // endSession lets go of everything that was of the session.
 func (u *user) endSession(why SessionEnd) {
-	u.inSession, u.ready, u.question = false, false, questions.Question{}
-	u.talk.begin(0, 0)
+	u.inSession, u.ready = false, false
+	u.hush()
 	if f := u.fleet.opt.Watch.Session; f != nil {
 		f(why)
 	}
@@ -185,10 +189,9 @@ func (u *user) session() {
 	if u.loop == u.first {
 		u.began = u.free
 	}
-	u.call.Session = u.loop
 	u.loop++
 
-	u.inSession, u.put, u.turn, u.turns = true, 0, 0, 0
+	u.inSession, u.put = true, 0
 	u.total = s.questions.draw(u.rng)
 	u.end = math.MaxInt64
 	if length := seconds(s.sessionLength, u.rng); length > 0 {
@@ -197,33 +200,45 @@ func (u *user) session() {
 	u.types.begin(u.rng)
 }
 
-// converse begins a conversation, with its first question.
-func (u *user) converse() {
-	s := u.script
-	u.begin(u.types.next())
-	u.turn, u.turns = 0, 1
-	if s.MultiTurn > 0 && u.rng.Float64() < s.MultiTurn && u.kind.Endpoint == platform.Chat && !u.kind.Single {
-		u.turns = min(s.turns.draw(u.rng), u.total-u.put)
+// converse begins a conversation of a kind, with its first question. It has no
+// more turns than most.
+func (u *user) converse(k *variety, most int) {
+	s, t := u.script, talks.Get().(*talk) //nolint:errcheck,forcetypeassert // nothing else is in it
+	u.talk = t
+	t.kind, t.turns, t.salt = k, 1, k.Salt.For(*u.Identity)
+	if k.Interaction != nil {
+		t.own = k.Interaction.Begin(*u.Identity, u.rng)
 	}
-	if u.own != nil {
-		u.turns = min(u.own.Turns(), u.total-u.put)
+	if s.MultiTurn > 0 && u.rng.Float64() < s.MultiTurn && k.Endpoint == platform.Chat && !k.Single {
+		t.turns = s.turns.draw(u.rng)
+	}
+	if t.own != nil {
+		t.turns = t.own.Turns()
 	} else {
-		u.question = u.invent(nil)
-		u.call.Request.Model = u.kind.model(u.question, u.rng)
+		t.question = u.invent(nil)
+		t.model = k.model(t.question, u.rng)
 	}
-	u.talk.begin(s.Context, s.MaxBody-envelope(u.call.Request.Model, u.call.Request.CacheSalt))
+	t.turns = min(t.turns, most)
+	t.begin(s.Context, s.MaxBody-envelope(t.model, t.salt))
 }
 
-// begin makes what follows requests of a kind.
-func (u *user) begin(k *variety) {
-	u.kind = k
-	u.call.TestType = k.Name
-	u.call.Request = platform.Request{Endpoint: k.Endpoint, CacheSalt: k.Salt.For(u.Identity)}
-	u.own, u.call.Judge = nil, nil
-	if k.Interaction != nil {
-		u.own = k.Interaction.Begin(u.Identity, u.rng)
-		u.call.Judge = u.own.Judge
+// followUp goes on with a conversation.
+func (u *user) followUp() {
+	if t := u.talk; t.own == nil {
+		t.question = u.invent(&t.question)
 	}
+}
+
+// hush ends the conversation, if there is one.
+func (u *user) hush() {
+	t := u.talk
+	if t == nil {
+		return
+	}
+	u.talk = nil
+	t.begin(0, 0)
+	*t = talk{conversation: t.conversation}
+	talks.Put(t)
 }
 
 // invent makes up a question, to follow up on another unless that is nil.
@@ -234,7 +249,7 @@ func (u *user) invent(previous *questions.Question) (q questions.Question) {
 		start = time.Now()
 	}
 	if previous == nil {
-		q = u.kind.Source.Next(u.rng)
+		q = u.talk.kind.Source.Next(u.rng)
 	} else {
 		q = questions.FollowUp(u.rng, *previous)
 	}
@@ -257,31 +272,37 @@ func (u *user) pause() time.Duration {
 	u.fresh = false
 	if u.script.Stagger {
 		// Not from the session's numbers, which a later loop may have to repeat.
-		return time.Duration(u.call.Rand.Float64() * float64(think))
+		return time.Duration(u.way.Float64() * float64(think))
 	}
 	return 0
 }
 
-// ask puts the question that is ready. It returns why the session ends with
-// it, or nothing.
-func (u *user) ask(ctx context.Context) SessionEnd {
+// ask puts the question of the conversation. It returns why the session ends
+// with it, or nothing.
+func (u *user) ask(ctx, leaving context.Context) SessionEnd {
+	t, c := u.talk, calls.Get().(*Call) //nolint:errcheck,forcetypeassert // nothing else is in it
+	c.Org, c.User, c.UserIndex, c.Session, c.Turn = u.Org, u.User, u.UserIndex, u.loop-1, t.turn
+	c.Rand, c.Leaving, c.PhaseAt = u.way, leaving, u.fleet.phaseOf
 	u.ready = false
-	u.call.Turn = u.turn
-	u.turn++
+	t.turn++
 	u.put++
-	u.prepare(u.question)
-	u.call.Schedule(u.due)
-	err := u.fleet.opt.Asker.Ask(ctx, &u.call)
+	u.prepare(c)
+	c.Schedule(u.due)
+	err := u.fleet.opt.Asker.Ask(ctx, c)
 	u.free = u.fleet.now()
-	u.sent = !errors.Is(err, ErrNotSent) || u.call.Attempt > 1
+	u.sent = !errors.Is(err, ErrNotSent) || c.Attempt > 1
 
-	if u.kind.Endpoint == platform.Chat && u.own == nil {
-		if err != nil {
-			u.talk.answer(nil)
-		} else {
-			u.talk.answer(u.call.Exchange.Answer)
-		}
+	switch {
+	case t.turn == t.turns:
+		u.hush()
+	case t.own != nil || t.kind.Endpoint != platform.Chat:
+	case err != nil:
+		t.answer(nil)
+	default:
+		t.answer(c.Exchange.Answer)
 	}
+	*c = Call{Exchange: emptied(c.Exchange)}
+	calls.Put(c)
 	var perr *platform.Error
 	switch isPlatform := errors.As(err, &perr); {
 	case err == nil:
@@ -307,33 +328,35 @@ func (u *user) ask(ctx context.Context) SessionEnd {
 }
 
 // prepare fills in the request.
-func (u *user) prepare(q questions.Question) {
-	s, req := u.script, &u.call.Request
-	u.call.Strategy = q.Strategy
+func (u *user) prepare(c *Call) {
+	s, t, req := u.script, u.talk, &c.Request
+	c.TestType, c.Strategy = t.kind.Name, t.question.Strategy
+	req.Endpoint, req.Model, req.CacheSalt = t.kind.Endpoint, t.model, t.salt
 	if n := len(u.Keys); n > 0 {
 		req.Key = u.Keys[u.asked%n]
 	}
-	u.id = append(append(u.id[:0], u.fleet.opt.RunID...), '-')
-	u.id = append(strconv.AppendInt(u.id, int64(u.UserIndex), 10), '-')
-	req.ID = string(strconv.AppendInt(u.id, int64(u.asked), 10))
+	id := append(append(make([]byte, 0, 64), u.fleet.opt.RunID...), '-')
+	id = append(strconv.AppendInt(id, int64(u.UserIndex), 10), '-')
+	req.ID = string(strconv.AppendInt(id, int64(u.asked), 10))
 	u.asked++
-	if u.own != nil {
-		u.own.Request(req)
+	if t.own != nil {
+		c.Judge = t.own.Judge
+		t.own.Request(req)
 		return
 	}
 	// Drawn whether needed or not, so that one setting does not shift the
 	// random numbers behind another.
-	stream := u.rng.Float64() < *u.kind.StreamingRatio
+	stream := u.rng.Float64() < *t.kind.StreamingRatio
 	tokens := int(math.Round(s.tokens.draw(u.rng)))
 	switch {
-	case u.kind.Endpoint == platform.Chat:
-		req.Messages = u.talk.ask(q.Text)
-	case !u.kind.Endpoint.Infers():
-		u.call.Strategy, req.Model = "", ""
+	case req.Endpoint == platform.Chat:
+		req.Messages = t.ask(t.question.Text)
+	case !req.Endpoint.Infers():
+		c.Strategy, req.Model = "", ""
 	default:
-		req.Input = q.Text
+		req.Input = t.question.Text
 	}
-	if u.kind.Endpoint.Generates() {
+	if req.Endpoint.Generates() {
 		req.Stream, req.MaxTokens = stream, tokens
 		if s.temperature != nil {
 			req.Temperature, req.HasTemperature = s.temperature.draw(u.rng), true
