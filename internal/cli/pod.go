@@ -21,6 +21,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/blob"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/heap"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/metrics"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/rendezvous"
@@ -162,6 +163,7 @@ Worker 0 leads. See docs/load-testing/orchestrator-design.md.`,
 
 // main carries the part out and says in the log why, if it could not.
 func (p *pod) main(ctx context.Context, out io.Writer) error {
+	heap.Govern(1)
 	p.log = logTo(zapcore.Lock(zapcore.AddSync(out)), false, p.run)
 	err := p.work(ctx)
 	if ctx.Err() != nil && !errors.As(err, &usageError{}) {

@@ -28,6 +28,7 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/heap"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/metrics"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
@@ -114,6 +115,7 @@ type localRun struct {
 }
 
 func (r *localRun) run(ctx context.Context, path string) error {
+	heap.Govern(1)
 	var err error
 	if r.text, err = readScenario(r.in, path); err != nil {
 		return err

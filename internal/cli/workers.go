@@ -15,6 +15,7 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/heap"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
@@ -180,6 +181,7 @@ func workerCommand(version string) *cobra.Command {
 // attend carries out an order. Its error is why there is no document.
 func attend(signalled context.Context, version string, child *processes.Child, stderr io.Writer) (*export.Bundle, error) {
 	order := child.Order
+	heap.Govern(order.Workers)
 	scenario, sum, err := parseScenario(order.Name, order.Scenario)
 	if err != nil {
 		return nil, err

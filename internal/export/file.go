@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -37,11 +38,11 @@ func Encode(b *Bundle) ([]byte, error) {
 	if sum.Timeline.Intervals == nil {
 		sum.Timeline = &stats.Timeline{Interval: sum.Timeline.Interval, Intervals: []*stats.Interval{}}
 	}
-	data, err := json.Marshal(&out)
-	if err != nil {
+	var data bytes.Buffer
+	if err := json.NewEncoder(&data).Encode(&out); err != nil {
 		return nil, fmt.Errorf("encode the result: %w", err)
 	}
-	return append(data, '\n'), nil
+	return data.Bytes(), nil
 }
 
 func empty[T any](list *[]T) {

@@ -3,10 +3,11 @@ package health
 import (
 	"io/fs"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cgroup"
 )
 
 // root is where /proc and /sys are. Where they are not, all is unknown.
@@ -18,44 +19,23 @@ type quota struct {
 	Throttling
 }
 
-// readQuota looks in the cgroup of the process and those around it, of either
-// version, for the smallest quota. In a container the paths of the host may
-// not be there; what is mounted is then the container's own.
+// readQuota looks in the cgroup of the process and those around it for the
+// smallest quota.
 func readQuota(fsys fs.FS) (q quota) {
-	data, err := fs.ReadFile(fsys, "proc/self/cgroup")
-	if err != nil {
-		return q
-	}
-	for line := range strings.Lines(string(data)) { // hierarchy:controllers:path
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		var bases []string
+	for folder, version := range cgroup.Folders(fsys, "cpu") {
 		read := quotaV1
-		switch {
-		case parts[0] == "0" && parts[1] == "":
-			bases, read = []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"}, quotaV2
-		case strings.Contains(","+parts[1]+",", ",cpu,"):
-			bases = []string{"sys/fs/cgroup/cpu", "sys/fs/cgroup/" + parts[1]}
+		if version == 2 {
+			read = quotaV2
 		}
-		for _, base := range bases {
-			for dir := path.Join("/", parts[2]); ; dir = path.Dir(dir) {
-				if found := read(fsys, path.Join(base, dir)); found.cpus > 0 && (q.cpus == 0 || found.cpus < q.cpus) {
-					q = found
-				}
-				if dir == "/" {
-					break
-				}
-			}
+		if found := read(fsys, folder); found.cpus > 0 && (q.cpus == 0 || found.cpus < q.cpus) {
+			q = found
 		}
 	}
 	return q
 }
 
 func quotaV1(fsys fs.FS, dir string) (q quota) {
-	limit, period := number(fsys, dir+"/cpu.cfs_quota_us"), number(fsys, dir+"/cpu.cfs_period_us")
-	return q.with(fsys, dir, limit, period)
+	return q.with(fsys, dir, cgroup.Number(fsys, dir+"/cpu.cfs_quota_us"), cgroup.Number(fsys, dir+"/cpu.cfs_period_us"))
 }
 
 func quotaV2(fsys fs.FS, dir string) (q quota) {
@@ -85,11 +65,6 @@ func (q quota) with(fsys fs.FS, dir string, limit, period int64) quota {
 		}
 	}
 	return q
-}
-
-func number(fsys fs.FS, file string) int64 {
-	data, _ := fs.ReadFile(fsys, file)
-	return parse(strings.TrimSpace(string(data)))
 }
 
 // parse returns 0 for what is no number.

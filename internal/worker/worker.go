@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,11 +41,6 @@ import (
 // cleanupTime bounds the removal of tenants, which goes on after the run's
 // own context has ended.
 const cleanupTime = 5 * time.Minute
-
-// ballast is memory that is allocated and never touched, so that the system
-// never provides it. The garbage collector waits for the heap to double, which
-// the few megabytes of a small run do many times a second.
-const ballast = 32 << 20
 
 // Stopped is the cause with which a caller cancels the context of [Worker.Run] to
 // end the run in order, and what the document then says.
@@ -179,7 +173,6 @@ func LedgerPath(folder string, worker int) string {
 // Run carries the run out and returns its document, always. The error is nil
 // if the load ran to its planned end, to a limit or to an interrupt.
 func (w *Worker) Run(ctx context.Context) (*export.Bundle, error) {
-	defer runtime.KeepAlive(make([]byte, ballast))
 	b := w.NewBundle()
 	w.outside.begin(w)
 	err := w.load(ctx, b)
