@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command truth measures how far this tool's numbers are from the truth: it
 // runs the tool against the simulated platform, in another process, and holds
 // each result against the platform's own log. Run it from the root of the
@@ -27,6 +29,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/bench/target"
@@ -71,11 +74,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("| cell | requests | tokens | token error | TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | e2e p50 | e2e p99 | rounding | CPU |\n|---|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("| cell | requests | tokens | token error | TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | e2e p50 | e2e p99 | rounding | CPU | memory |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	if *router != "" {
 		c := cell{Name: "given", Users: *users, Tokens: 64, Duration: *length}
 		return c.measure(ctx, bin, filepath.Join(dir, "given"), server{
-			Router: *router, UserOrg: *userOrg, AdminKey: os.Getenv("LOADTEST_ADMIN_API_KEY"), Model: *model, Truth: *truth,
+			Router: *router, UserOrg: *userOrg, AdminKey: os.Getenv("LOADTEST_ADMIN_API_KEY"), Models: []string{*model}, Truth: *truth,
 		}, nil)
 	}
 	var failed []error
@@ -100,7 +103,8 @@ func run(ctx context.Context) error {
 
 // server is a platform that is up.
 type server struct {
-	Router, UserOrg, AdminKey, Model, Truth string
+	Router, UserOrg, AdminKey, Truth string
+	Models                           []string // each gets as many requests
 }
 
 const scenario = `
@@ -114,7 +118,7 @@ spec:
   userBehavior:
     questionsPerSession: {min: 10, max: 10}
     thinkTimeSeconds: {min: 0, max: %[2]g}
-    modelPreferences: [{model: %[3]s}]
+    modelPreferences: [%[3]s]
     maxTokensPerRequest: %[4]d
     streamingRatio: 1
   looping: {enabled: true}
@@ -138,7 +142,11 @@ func (c cell) load() string {
 // one, ends the server, and with that its log.
 func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func() (time.Duration, error)) error {
 	file := filepath.Join(dir, "scenario.yaml")
-	text := fmt.Appendf(nil, scenario, c.Users, c.Think.Seconds(), s.Model, c.Tokens, c.load(), s.Router, s.UserOrg)
+	models := make([]string, len(s.Models))
+	for i, name := range s.Models {
+		models[i] = "{model: " + name + "}"
+	}
+	text := fmt.Appendf(nil, scenario, c.Users, c.Think.Seconds(), strings.Join(models, ", "), c.Tokens, c.load(), s.Router, s.UserOrg)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -168,7 +176,11 @@ func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func(
 		return err
 	}
 	busy := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + platform
-	return c.compare(b, entries, float64(busy)/float64(whole))
+	used, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return errors.New("this system does not say what a process used")
+	}
+	return c.compare(b, entries, float64(busy)/float64(whole), used.Maxrss*1024)
 }
 
 // serveArg is how this program calls itself to be the platform.

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -20,6 +22,7 @@ type cell struct {
 	TLS       bool
 	HTTP2     bool
 
+	Models   int // each with an engine of its own; 0 means 1
 	Users    int
 	Think    time.Duration // at most, from 0
 	Arrivals float64       // a second; 0: closed load
@@ -71,6 +74,11 @@ func matrix() (cells []cell) {
 	add("5000 streams, ITL 1s", false, func(c *cell) {
 		c.Users, c.ITL, c.Tokens, c.TTFT, c.Think, c.Duration = 5000, time.Second, 10, 0, 10*time.Second, max(duration, 20*time.Second)
 	})
+	// Of several models, whose steps do not come at one moment: one would write
+	// to all streams at once. Before the load each is asked once, which takes 10s.
+	add("10000 streams of 8 models, ITL 1s", false, func(c *cell) {
+		c.Users, c.Models, c.ITL, c.Tokens, c.TTFT, c.Think, c.Duration = 10_500, 8, time.Second, 10, 0, time.Second, max(duration, 30*time.Second)
+	})
 	// As much as the platform and the tool can do side by side on two cores.
 	add("busy: 600 users, 200 tokens", false, func(c *cell) {
 		c.Users, c.ITL, c.Tokens, c.Think = 600, 10*time.Millisecond, 200, 200*time.Millisecond
@@ -89,7 +97,8 @@ func matrix() (cells []cell) {
 
 // compare prints the cell's line. Its error says what had to be equal and was not.
 // busy is the share of the machine's CPUs that the tool and the platform had, 0 to 1.
-func (c cell) compare(b *export.Bundle, entries []platformsim.Entry, busy float64) error {
+// memory is what the tool had of it at most, in bytes.
+func (c cell) compare(b *export.Bundle, entries []platformsim.Entry, busy float64, memory int64) error {
 	overall := b.Summary.Overall()
 	var requests, tokens, prompt, chunks int64
 	for _, e := range entries {
@@ -140,7 +149,7 @@ func (c cell) compare(b *export.Bundle, entries []platformsim.Entry, busy float6
 			line += fmt.Sprintf(" %+d µs of %.1f ms |", (ours - truth).Microseconds(), float64(truth)/1e6)
 		}
 	}
-	fmt.Printf("%s %.2f%% | %.0f%% |\n", line, 100*rounding, 100*busy)
+	fmt.Printf("%s %.2f%% | %.0f%% | %d MiB |\n", line, 100*rounding, 100*busy, memory>>20)
 	if rounding > 0.01 {
 		errs = append(errs, fmt.Errorf("a percentile of the histogram is %.2f%% off the exact one", 100*rounding))
 	}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -6,6 +8,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -32,15 +35,20 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	const name = "truth"
 	// A question of the tool's is about 45 tokens long.
 	engine := llm.Config{MaxRunning: 1 << 16, MaxBatchedTokens: 1 << 20, DecodeStep: c.ITL / time.Duration(max(1, c.PerChunk)), CacheBlocks: -1}
 	if c.TTFT > 0 {
 		engine.PrefillPerSecond = 45 / c.TTFT.Seconds()
 	}
+	var names []string
+	var models []platformsim.Model
+	for i := range max(1, c.Models) {
+		name := fmt.Sprintf("truth-%d", i)
+		names = append(names, name)
+		models = append(models, platformsim.Model{Name: name, Backend: engine, TokensPerChunk: c.PerChunk, OutputTokens: platformsim.Lengths{Min: c.Tokens, Max: c.Tokens}})
+	}
 	p, err := platformsim.New(platformsim.Options{
-		Seed: 1, Quirks: c.Quirks, Truth: log,
-		Models: []platformsim.Model{{Name: name, Backend: engine, TokensPerChunk: c.PerChunk, OutputTokens: platformsim.Lengths{Min: c.Tokens, Max: c.Tokens}}},
+		Seed: 1, Quirks: c.Quirks, Truth: log, Models: models,
 	})
 	if err != nil {
 		return err
@@ -54,7 +62,7 @@ func serve(ctx context.Context) error {
 	if err := p.Start(listen); err != nil {
 		return err
 	}
-	where := server{Router: p.RouterURL(), UserOrg: p.UserOrgURL(), AdminKey: p.AdminKey().Reveal(), Model: name, Truth: c.Truth}
+	where := server{Router: p.RouterURL(), UserOrg: p.UserOrgURL(), AdminKey: p.AdminKey().Reveal(), Models: names, Truth: c.Truth}
 	if err := json.NewEncoder(os.Stdout).Encode(where); err != nil {
 		return err
 	}
