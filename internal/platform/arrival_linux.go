@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,11 +24,12 @@ type arrivals struct {
 	step func(fd uintptr) bool
 
 	// Of one read:
-	b    []byte
 	n    int
 	err  error
 	at   time.Time // without a monotonic part; zero: the kernel did not say
 	said [64]byte  // with the bytes: one message of 32
+	into unix.Iovec
+	msg  unix.Msghdr // into and said
 }
 
 // newArrivals returns nil where nothing stamps what arrives.
@@ -48,15 +50,19 @@ func newArrivals(conn net.Conn) *arrivals {
 		return nil
 	}
 	a := &arrivals{raw: raw, conn: conn}
+	a.msg.Iov, a.msg.Iovlen = &a.into, 1
+	a.msg.Control = &a.said[0]
 	a.step = a.receive
 	return a
 }
 
 // read is conn.Read.
 func (a *arrivals) read(b []byte) (int, error) {
-	a.b, a.n, a.err, a.at = b, 0, nil, time.Time{}
+	a.n, a.err, a.at = 0, nil, time.Time{}
+	a.into.Base = unsafe.SliceData(b) //nolint:gosec // as package syscall has it
+	a.into.SetLen(len(b))
 	err := a.raw.Read(a.step)
-	a.b = nil
+	a.into.Base = nil
 	switch {
 	case err != nil:
 		return 0, err
@@ -71,14 +77,15 @@ func (a *arrivals) read(b []byte) (int, error) {
 // receive reports whether the wait for something to read is over.
 func (a *arrivals) receive(fd uintptr) bool {
 	for {
-		n, said, _, _, err := syscall.Recvmsg(int(fd), a.b, a.said[:], 0)
+		a.msg.SetControllen(len(a.said))
+		n, err := rawReceive(fd, &a.msg)
 		switch err { //nolint:errorlint // a number of the kernel's
 		case syscall.EINTR:
 			continue
-		case syscall.EAGAIN:
+		case errAgain:
 			return false
 		case nil:
-			a.n, a.at = n, stamp(a.said[:said])
+			a.n, a.at = n, stamp(a.said[:a.msg.Controllen])
 		default:
 			a.err = err
 		}

@@ -72,7 +72,7 @@ func (s *socket) ask(out []byte) (n int, err error) {
 func quiet(fd uintptr) error {
 	var unasked [1]byte
 	for {
-		n, err := unix.Read(int(fd), unasked[:])
+		n, err := rawRead(fd, unasked[:])
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
@@ -90,7 +90,7 @@ func quiet(fd uintptr) error {
 // write writes what fits.
 func write(fd uintptr, out []byte) (int, error) {
 	for {
-		n, err := unix.Write(int(fd), out)
+		n, err := rawWrite(fd, out)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
