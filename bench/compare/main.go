@@ -14,6 +14,9 @@
 // whatever it makes ready and reports, which no longer run has more of. A
 // figure is the median of the rounds.
 //
+// How much each tool adds to latency it says itself, when it has little to do
+// and the server a delay that it knows.
+//
 // Two controls say how far there is to go: the bare reader (bench/reader), the
 // least that Go's net stack allows, and wrk, the same in C.
 package main
@@ -22,11 +25,9 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,7 @@ var (
 	duration = flag.Duration("duration", 5*time.Second, "how long each tool works in each round, in whole seconds, beyond the 2s of its short run")
 	rounds   = flag.Int("rounds", 5, "how often each has its turn")
 	cache    = flag.String("cache", "", "`FOLDER` into which peers are installed (default loadtest-peers in the user's cache)")
-	only     = flag.String("only", "", "`WORK` to do alone: whole, stream, memory, scale or endurance; the last two take minutes and are only done by name")
+	only     = flag.String("only", "", "`WORK` to do alone: whole, stream, latency, memory, scale or endurance; the last two take minutes and are only done by name")
 	enduring = flag.Duration("enduring", 5*time.Minute, "how long endurance lasts, at least 2m")
 )
 
@@ -87,7 +88,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer s.stop()
-	for _, n := range []int{50, 200, fewUsers, manyUsers} {
+	for _, n := range []int{pacedUsers, 50, 200, fewUsers, manyUsers} {
 		if err := writeKeys(dir, n); err != nil {
 			return err
 		}
@@ -111,6 +112,11 @@ func run(ctx context.Context) error {
 		}
 		t.bar("CPU an event ÷ the bare reader's", ours, reader, 1.3)
 	}
+	if *only == "" || *only == "latency" {
+		if err := latency(ctx, dir, ours, reader, hey, vegeta, k6); err != nil {
+			return err
+		}
+	}
 	switch *only {
 	case "", "memory":
 		return memory(ctx, s, ours, k6)
@@ -126,6 +132,7 @@ func run(ctx context.Context) error {
 type table struct {
 	unit   string
 	cpu    map[string][]float64 // µs a unit
+	whole  map[string][]float64 // µs a unit, start and end included
 	fixed  map[string][]float64 // ms of start and end
 	memory map[string][]float64 // MiB
 }
@@ -133,7 +140,7 @@ type table struct {
 // compare prints what the tools cost, and how they compare with the first.
 func compare(ctx context.Context, s *server, title, unit string, w work, units func(count) int64, tools ...*tool) (*table, error) {
 	tools = slices.DeleteFunc(tools, func(t *tool) bool { return t.path == "" })
-	t := &table{unit: unit, cpu: map[string][]float64{}, fixed: map[string][]float64{}, memory: map[string][]float64{}}
+	t := &table{unit: unit, cpu: map[string][]float64{}, whole: map[string][]float64{}, fixed: map[string][]float64{}, memory: map[string][]float64{}}
 	for range *rounds {
 		for _, tool := range tools {
 			short, long := w, w
@@ -151,15 +158,17 @@ func compare(ctx context.Context, s *server, title, unit string, w work, units f
 			}
 			each := (c.cpu - little.cpu).Seconds() / float64(many-few)
 			t.cpu[tool.name] = append(t.cpu[tool.name], each*1e6)
+			t.whole[tool.name] = append(t.whole[tool.name], c.cpu.Seconds()*1e6/float64(many))
 			t.fixed[tool.name] = append(t.fixed[tool.name], max(0, little.cpu.Seconds()-each*float64(few))*1e3)
 			t.memory[tool.name] = append(t.memory[tool.name], float64(c.memory)/(1<<20))
 		}
 	}
-	fmt.Printf("\n## %s\n\n| tool | CPU a %s, µs: median (all) | ÷ %s's | start and end, ms | peak memory, MiB |\n|---|---|---|---|---|\n", title, unit, tools[0].name)
+	fmt.Printf("\n## %s\n\n| tool | CPU a %s, µs: median (all) | ÷ %s's | the same with start and end | start and end, ms | peak memory, MiB |\n|---|---|---|---|---|---|\n", title, unit, tools[0].name)
 	slices.SortStableFunc(tools, func(a, b *tool) int { return cmp.Compare(median(t.cpu[a.name]), median(t.cpu[b.name])) })
 	for _, tool := range tools {
-		cpu := t.cpu[tool.name]
-		fmt.Printf("| %s | %.1f (%.1f–%.1f) | %.2f | %.0f | %.0f |\n", tool.name, median(cpu), slices.Min(cpu), slices.Max(cpu), median(cpu)/median(t.cpu["loadtest"]), median(t.fixed[tool.name]), median(t.memory[tool.name]))
+		cpu, whole := t.cpu[tool.name], t.whole[tool.name]
+		fmt.Printf("| %s | %.1f (%.1f–%.1f) | %.2f | %.1f (%.1f–%.1f) | %.0f | %.0f |\n", tool.name, median(cpu), slices.Min(cpu), slices.Max(cpu), median(cpu)/median(t.cpu["loadtest"]),
+			median(whole), slices.Min(whole), slices.Max(whole), median(t.fixed[tool.name]), median(t.memory[tool.name]))
 	}
 	fmt.Println()
 	return t, nil
@@ -182,18 +191,25 @@ func measure(ctx context.Context, s *server, t *tool, w work, units func(count) 
 	return units(after) - units(before), c, err
 }
 
-// bar prints whether our CPU time kept a promise; each round is a ratio of two
-// neighbours in time, which share what else the machine did.
+// bar prints whether our CPU time kept a promise, by what requests or events
+// cost and by what they cost in the longer run with its start and end. Each
+// round is a ratio of two neighbours in time, which share what else the machine
+// did.
 func (t *table) bar(what string, ours, theirs *tool, most float64) {
 	if theirs.path == "" {
 		fmt.Printf("- %s: not known, since %s is not there\n", what, theirs.name)
 		return
 	}
-	var ratios []float64
-	for i, c := range t.cpu[ours.name] {
-		ratios = append(ratios, c/t.cpu[theirs.name][i])
+	for _, by := range []struct {
+		how string
+		cpu map[string][]float64
+	}{{"", t.cpu}, {", with start and end", t.whole}} {
+		var ratios []float64
+		for i, c := range by.cpu[ours.name] {
+			ratios = append(ratios, c/by.cpu[theirs.name][i])
+		}
+		verdict(what+by.how, ratios, median(ratios) <= most, fmt.Sprintf("at most %.2f", most))
 	}
-	verdict(what, ratios, median(ratios) <= most, fmt.Sprintf("at most %.2f", most))
 }
 
 func verdict(what string, ratios []float64, pass bool, wanted string) {
@@ -354,14 +370,5 @@ func (s *server) stop() {
 type count struct{ Requests, Events int64 }
 
 func (s *server) count(ctx context.Context) (c count, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/count", http.NoBody)
-	if err != nil {
-		return c, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return c, err
-	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
-	return c, json.NewDecoder(resp.Body).Decode(&c)
+	return c, s.get(ctx, "/count", &c)
 }

@@ -26,6 +26,8 @@ type work struct {
 	duration    time.Duration
 	stream      bool
 	think       time.Duration // pause between requests; only for us and k6
+	rate        int           // requests a second; 0: as many as there can be
+	report      string        // a file or folder to report latencies in, where a tool prints none
 	ramp        bool          // users come one after the other, the last at the end; only for us and k6
 }
 
@@ -43,6 +45,7 @@ type tool struct {
 	path    string // "": not there
 	missing error
 	command func(w work) (args, env []string)
+	latency func(ctx context.Context, w work, said []byte) (percentiles, error) // of paced work
 }
 
 const (
@@ -83,19 +86,25 @@ func find(ctx context.Context, cache, dir string) (ours, reader, wrk, hey, veget
 	}
 	build("server", "./bench/server")
 	ours = &tool{name: "loadtest", path: build("loadtest", "./cmd/loadtest"), command: func(w work) (args, env []string) {
-		streamed, ramp := "0%", "none"
+		streamed, ramp, model, into := "0%", "none", "closed", w.report
 		if w.stream {
 			streamed = "100%"
 		}
 		if w.ramp {
 			ramp = "linear"
 		}
-		return []string{"run", filepath.Join(dir, "ours.yaml"), "--output-dir", filepath.Join(dir, "results-"+strconv.FormatInt(time.Now().UnixNano(), 36))},
-			[]string{"URL=" + w.url, "THINK=" + seconds(w.think), "STREAMED=" + streamed, "RAMP=" + ramp, "DURATION=" + w.duration.String(), "KEYS=" + filepath.Join(dir, keys(w.connections))}
+		if w.rate > 0 {
+			model = "open"
+		}
+		if into == "" {
+			into = filepath.Join(dir, "results-"+strconv.FormatInt(time.Now().UnixNano(), 36))
+		}
+		return []string{"run", filepath.Join(dir, "ours.yaml"), "--output-dir", into},
+			[]string{"ARRIVAL=" + model, "RATE=" + strconv.Itoa(max(1, w.rate)), "URL=" + w.url, "THINK=" + seconds(w.think), "STREAMED=" + streamed, "RAMP=" + ramp, "DURATION=" + w.duration.String(), "KEYS=" + filepath.Join(dir, keys(w.connections))}
 	}}
 	reader = &tool{name: "bare reader", path: build("reader", "./bench/reader"), command: func(w work) (args, env []string) {
 		return []string{"-address", strings.TrimPrefix(w.url, "http://"), "-body", w.body(),
-			"-connections", strconv.Itoa(w.connections), "-duration", w.duration.String()}, nil
+			"-connections", strconv.Itoa(w.connections), "-duration", w.duration.String(), "-rate", strconv.Itoa(w.rate)}, nil
 	}}
 	wrk = &tool{name: "wrk", command: func(w work) (args, env []string) {
 		return []string{"-t1", "-c" + strconv.Itoa(w.connections), "-d" + seconds(w.duration) + "s", "-s", filepath.Join(dir, "wrk.lua"), w.url}, []string{"BODY=" + w.body()}
@@ -122,7 +131,11 @@ func find(ctx context.Context, cache, dir string) (ours, reader, wrk, hey, veget
 		return t
 	}
 	hey = install("hey", func(w work) (args, env []string) {
-		return []string{"-z", w.duration.String(), "-c", strconv.Itoa(w.connections), "-m", "POST", "-H", contentType, "-H", authorization, "-d", w.body(), w.url + endpoint}, nil
+		args = []string{"-z", w.duration.String(), "-c", strconv.Itoa(w.connections), "-m", "POST", "-H", contentType, "-H", authorization, "-d", w.body()}
+		if w.rate > 0 {
+			args = append(args, "-q", strconv.Itoa(w.rate/w.connections), "-o", "csv")
+		}
+		return append(args, w.url+endpoint), nil
 	})
 	vegeta = install("vegeta", func(w work) (args, env []string) {
 		n, target := strconv.Itoa(w.connections), filepath.Join(dir, "target")
@@ -131,16 +144,24 @@ func find(ctx context.Context, cache, dir string) (ours, reader, wrk, hey, veget
 		if err != nil {
 			return []string{err.Error()}, nil // which it will complain of
 		}
-		return []string{"attack", "-rate", "0", "-workers", n, "-max-workers", n, "-connections", n, "-duration", w.duration.String(), "-targets", target, "-output", os.DevNull}, nil
+		into := os.DevNull
+		if w.report != "" {
+			into = w.report
+		}
+		return []string{"attack", "-rate", strconv.Itoa(w.rate), "-workers", n, "-max-workers", n, "-connections", n, "-duration", w.duration.String(), "-targets", target, "-output", into}, nil
 	})
 	k6 = install("k6", func(w work) (args, env []string) {
 		users := []string{"--vus", strconv.Itoa(w.connections), "--duration", w.duration.String()}
 		if w.ramp {
 			users = []string{"--stage", w.duration.String() + ":" + strconv.Itoa(w.connections)}
 		}
+		if w.rate > 0 {
+			users = []string{"--summary-export", w.report, "--summary-trend-stats", "med,p(99)"}
+		}
 		return slices.Concat([]string{"run", "--quiet"}, users, []string{filepath.Join(dir, "k6.js")}),
-			[]string{"URL=" + w.url + endpoint, "BODY=" + w.body(), "THINK=" + seconds(w.think), "K6_NO_USAGE_REPORT=true"}
+			[]string{"URL=" + w.url + endpoint, "BODY=" + w.body(), "THINK=" + seconds(w.think), "RATE=" + strconv.Itoa(w.rate), "DURATION=" + w.duration.String(), "K6_NO_USAGE_REPORT=true"}
 	})
+	ours.latency, reader.latency, hey.latency, vegeta.latency, k6.latency = oursLatency, listed, listed, vegeta.vegetaLatency, k6Latency
 	return ours, reader, wrk, hey, vegeta, k6, err
 }
 
@@ -161,6 +182,7 @@ func writeKeys(dir string, n int) error {
 type cost struct {
 	cpu    time.Duration // user and system, by rusage
 	memory int64         // bytes resident, at most
+	said   []byte        // on standard output and standard error
 }
 
 // run has a tool do the work. Every second it calls each, if there is one,
@@ -203,5 +225,5 @@ func (t *tool) run(ctx context.Context, w work, each func(resident int64)) (cost
 	if !ok {
 		return cost{}, errors.New("this system does not say what a process used")
 	}
-	return cost{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), memory: used.Maxrss * 1024}, nil
+	return cost{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), memory: used.Maxrss * 1024, said: out.Bytes()}, nil
 }

@@ -2,6 +2,8 @@
 // request over plain connections and throws the answers away. It parses
 // nothing, measures nothing and checks only the status, so it is the least
 // that a client on Go's network stack with a goroutine a connection can cost.
+// Only with -rate does it take the time of requests, and prints it in seconds,
+// one a line.
 package main
 
 import (
@@ -21,6 +23,7 @@ var (
 	body        = flag.String("body", "", "what to send")
 	connections = flag.Int("connections", 50, "how many at a time")
 	duration    = flag.Duration("duration", 5*time.Second, "for how long")
+	rate        = flag.Int("rate", 0, "requests a second, of all connections in turn; 0: as many as there can be")
 )
 
 func main() {
@@ -29,9 +32,9 @@ func main() {
 		"Authorization: Bearer bench\r\nContent-Length: " + strconv.Itoa(len(*body)) + "\r\n\r\n" + *body)
 	until := time.Now().Add(*duration)
 	var readers sync.WaitGroup
-	for range *connections {
+	for i := range *connections {
 		readers.Go(func() {
-			if err := read(request, until); err != nil {
+			if err := read(request, i, until); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
@@ -40,9 +43,9 @@ func main() {
 	readers.Wait()
 }
 
-// read asks again and again on a connection of its own. An answer ends with
-// its last chunk, or as many bytes after its head as that says.
-func read(request []byte, until time.Time) error {
+// read asks again and again on the i-th connection. An answer ends with its
+// last chunk, or as many bytes after its head as that says.
+func read(request []byte, i int, until time.Time) error {
 	conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", *address)
 	if err != nil {
 		return err
@@ -50,7 +53,17 @@ func read(request []byte, until time.Time) error {
 	defer conn.Close() //nolint:errcheck // only read from
 	buf := make([]byte, 16<<10)
 	last := []byte("\r\n0\r\n\r\n")
+	var every time.Duration // between requests
+	next := time.Now()
+	if *rate > 0 {
+		share := time.Second / time.Duration(*rate)
+		every, next = share*time.Duration(*connections), next.Add(share*time.Duration(i))
+	}
+	var took bytes.Buffer
 	for time.Now().Before(until) {
+		time.Sleep(time.Until(next))
+		next = next.Add(every)
+		began := time.Now()
 		if _, err := conn.Write(request); err != nil {
 			return err
 		}
@@ -67,6 +80,9 @@ func read(request []byte, until time.Time) error {
 					return err
 				}
 			}
+			if every > 0 {
+				fmt.Fprintln(&took, time.Since(began).Seconds())
+			}
 			continue
 		}
 		for kept := n; !bytes.HasSuffix(buf[:kept], last); {
@@ -77,7 +93,8 @@ func read(request []byte, until time.Time) error {
 			kept += n
 		}
 	}
-	return nil
+	_, err = os.Stdout.Write(took.Bytes())
+	return err
 }
 
 // remaining is how much of an answer has yet to come, if its head says so.

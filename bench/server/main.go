@@ -13,8 +13,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -26,7 +28,12 @@ var (
 	// between them are tokens.
 	events = flag.Int("events", 100, "how many events a stream has before [DONE], at least 4")
 
+	delay = flag.Duration("delay", 0, "how long a whole answer takes; GET /latency then tells how long they did take")
+
 	requests, sent atomic.Int64
+
+	mu   sync.Mutex
+	took []time.Duration // whole answers, since GET /latency, with a delay
 )
 
 const (
@@ -52,6 +59,7 @@ func event(i int) []byte {
 var stream [][]byte
 
 func answer(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		return
@@ -59,7 +67,17 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	requests.Add(1)
 	if !bytes.Contains(body, []byte(`"stream":true`)) {
 		w.Header().Set("Content-Type", "application/json")
+		if *delay == 0 {
+			_, _ = io.WriteString(w, whole)
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
+		time.Sleep(*delay - time.Since(began))
 		_, _ = io.WriteString(w, whole)
+		_ = http.NewResponseController(w).Flush() // a client that is gone misses nothing
+		mu.Lock()
+		took = append(took, time.Since(began))
+		mu.Unlock()
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -79,6 +97,23 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// latency tells how long the middle and the 99th of a hundred answers took, and
+// forgets them.
+func latency(w http.ResponseWriter, _ *http.Request) {
+	mu.Lock()
+	all := took
+	took = nil
+	mu.Unlock()
+	slices.Sort(all)
+	at := func(percent int) time.Duration {
+		if len(all) == 0 {
+			return 0
+		}
+		return all[(len(all)*percent+99)/100-1]
+	}
+	_ = json.NewEncoder(w).Encode(map[string]time.Duration{"p50": at(50), "p99": at(99)})
+}
+
 func main() {
 	flag.Parse()
 	for i := range *events {
@@ -92,6 +127,7 @@ func main() {
 	http.HandleFunc("GET /count", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]int64{"requests": requests.Load(), "events": sent.Load()})
 	})
+	http.HandleFunc("GET /latency", latency)
 	at, err := new(net.ListenConfig).Listen(context.Background(), "tcp", *listen)
 	if err == nil {
 		fmt.Println("http://" + strings.TrimSpace(at.Addr().String()))
