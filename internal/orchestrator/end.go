@@ -74,14 +74,18 @@ func (c *Cluster) Workers(s *corev1.Secret) monitor.Workers {
 }
 
 // Pods returns the pods of a run's workers, or of its clean-up.
-func (c *Cluster) Pods(ctx context.Context, run, part string) ([]corev1.Pod, error) {
+func (c *Cluster) Pods(ctx context.Context, run, part string) ([]*corev1.Pod, error) {
 	list, err := call(ctx, c, "list the pods", func(ctx context.Context) (*corev1.PodList, error) {
 		return c.Client.CoreV1().Pods(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: jobs.Selector(run) + "," + jobs.PartLabel + "=" + part})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return list.Items, nil
+	var pods []*corev1.Pod
+	for i := range list.Items {
+		pods = append(pods, &list.Items[i])
+	}
+	return pods, nil
 }
 
 // Stop wants a run to end in order: it says so on the Job, and to the workers. A
@@ -120,11 +124,11 @@ func (c *Cluster) Tell(ctx context.Context, run, reason string) (told int, err e
 	}
 	workers := c.Workers(s)
 	var errs []error
-	for i := range pods {
-		if !monitor.Answers(&pods[i]) {
+	for _, pod := range pods {
+		if !monitor.Answers(pod) {
 			continue
 		}
-		if err := workers.Stop(ctx, pods[i].Name, reason); err != nil {
+		if err := workers.Stop(ctx, pod.Name, reason); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -207,7 +211,11 @@ func (c *Cluster) RemoveTenants(ctx context.Context, of *batchv1.Job) (string, e
 				return true, nil
 			}
 		}
-		return false, c.imageGone(ctx, run, jobs.Cleanup)
+		pods, err := c.Pods(ctx, run, jobs.Cleanup)
+		if err != nil {
+			return false, err
+		}
+		return false, monitor.ImageGone(pods, time.Now())
 	})
 	said := c.said(ctx, run)
 	if err == nil && failed != "" {
@@ -244,18 +252,9 @@ func (c *Cluster) said(ctx context.Context, run string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// imageGone says that no pod of a part can start, since their image is not to be had.
-func (c *Cluster) imageGone(ctx context.Context, run, part string) error {
-	pods, err := c.Pods(ctx, run, part)
-	if err != nil {
-		return err
-	}
-	return monitor.ImageGone(pods, time.Now())
-}
-
 // AwaitStart waits until all pods of a run that was let go run, but not for long:
 // what they wait for, and that an image is not there, should be seen at once.
-// An error of [monitor.ImageGone] means that the run cannot begin.
+// A [monitor.ErrImage] means that the run cannot begin.
 func (c *Cluster) AwaitStart(ctx context.Context, run string, most time.Duration) (monitor.View, error) {
 	m := &monitor.Monitor{Workers: monitor.Workers{Client: c.Client, Namespace: c.Namespace}, ID: run}
 	var v monitor.View
@@ -265,12 +264,25 @@ func (c *Cluster) AwaitStart(ctx context.Context, run string, most time.Duration
 		if v, err = call(ctx, c, "look at the run", m.LookAtPods); err != nil {
 			return false, err
 		}
-		if err := c.imageGone(ctx, run, jobs.Worker); err != nil {
-			return false, err
+		if v.NoImage != nil {
+			return false, v.NoImage
 		}
 		return v.State != monitor.Waiting || time.Now().After(deadline), nil
 	})
 	return v, err
+}
+
+// Begun reports whether a worker of a run ever ran, and may have made tenants. In
+// doubt it did.
+func (c *Cluster) Begun(ctx context.Context, job *batchv1.Job) (bool, error) {
+	switch s := &job.Status; {
+	case !jobs.Released(job):
+		return false, nil
+	case s.StartTime == nil || s.Succeeded > 0 || s.Failed > 0: // with its StartTime a Job that is held back forgets its pods
+		return true, nil
+	}
+	pods, err := c.Pods(ctx, job.Labels[jobs.RunLabel], jobs.Worker)
+	return slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return p.Status.Phase != corev1.PodPending }), err
 }
 
 // Suspend ends the workers of a run by taking their pods away, which loses what
@@ -284,6 +296,6 @@ func (c *Cluster) Suspend(ctx context.Context, run string) error {
 	}
 	return c.await(ctx, "the workers are being ended", removalTime, func(ctx context.Context) (bool, error) {
 		pods, err := c.Pods(ctx, run, jobs.Worker)
-		return !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return monitor.Answers(&p) }), err
+		return !slices.ContainsFunc(pods, monitor.Answers), err
 	})
 }

@@ -176,4 +176,12 @@ func TestPodsAreJudgedByThemselvesToo(t *testing.T) {
 	if g := b.Generator; !g.Limited || !slices.Equal(g.Reasons, []string{"short of CPU (worker 2)"}) || g.Observed.CPUs != 4 || g.Observed.CPUTime != 4*time.Second {
 		t.Errorf("%+v", g)
 	}
+	// Of several the worst speaks.
+	parts[3].Generator.Judgement = health.Judgement{Limited: true, Reasons: []string{"very short of CPU"}, Marks: []health.Mark{{Value: 2, Added: 1}}}
+	if b, err = results.Merge(parts[0], parts, nil); err != nil {
+		t.Fatal(err)
+	}
+	if g := b.Generator; !slices.Equal(g.Reasons, []string{"very short of CPU (worker 3, the worst of 2 of 4 workers that were short of something)"}) {
+		t.Errorf("%q", g.Reasons)
+	}
 }

@@ -189,18 +189,42 @@ func (m *merger) conclude() {
 	}
 	b.Generator = &export.Generator{Judgement: health.Judge(evidence), Observed: together}
 	if len(hosts) > 1 { // one of them may have been short of what the others had enough of
-		j := &b.Generator.Judgement
-		for _, reason := range m.told(func(p *export.Bundle) []string {
-			if p.Generator == nil {
-				return nil
-			}
-			return p.Generator.Reasons
-		}) {
-			j.Limited = true
-			j.Reasons = append(j.Reasons, reason)
-		}
+		b.Generator.Reasons = append(b.Generator.Reasons, m.short()...)
+		b.Generator.Limited = len(b.Generator.Reasons) > 0
 	}
 	b.Quality = export.NewQuality(b, work)
+}
+
+// short says what the worker was short of that was so the most, and how many
+// others were short of something.
+func (m *merger) short() (reasons []string) {
+	var most *export.Bundle
+	var greatest float64
+	limited := map[int]bool{}
+	for _, p := range m.parts {
+		if p.Generator == nil || !p.Generator.Limited {
+			continue
+		}
+		limited[p.Run.Worker] = true
+		part := 0.0
+		for _, mark := range p.Generator.Marks {
+			part = max(part, float64(mark.Added)/float64(mark.Value))
+		}
+		if most == nil || part > greatest {
+			most, greatest = p, part
+		}
+	}
+	if most == nil {
+		return nil
+	}
+	for _, reason := range most.Generator.Reasons {
+		who := fmt.Sprintf(" (worker %d)", most.Run.Worker)
+		if others := len(limited) - 1; others > 0 {
+			who = fmt.Sprintf(" (worker %d, the worst of %d of %d workers that were short of something)", most.Run.Worker, others+1, m.whole.Run.Workers)
+		}
+		reasons = append(reasons, reason+who)
+	}
+	return reasons
 }
 
 // users sums what the workers had. Of one with several attempts that is an average

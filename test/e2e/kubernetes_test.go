@@ -29,6 +29,11 @@ var onCluster = []struct {
 	{"Example", example},
 	{"WholeRun", wholeRun},
 	{"KilledStarts", killedStarts},
+	{"Refusals", refusals},
+	{"ImageAbsent", imageAbsent},
+	{"ServerAway", serverAway},
+	{"KilledFollowers", killedFollowers},
+	{"Scale", scale},
 	{"Nodes", nodes},
 }
 

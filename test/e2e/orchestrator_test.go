@@ -30,12 +30,18 @@ import (
 // nothing else.
 func person(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
+	return account(t, c, "loadtest")
+}
+
+// account is the kubeconfig of a ServiceAccount of the namespace.
+func account(t *testing.T, c *cluster.Cluster, name string) string {
+	t.Helper()
 	config, err := clientcmd.LoadFromFile(c.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, user := range config.AuthInfos {
-		user.Impersonate = "system:serviceaccount:" + namespace + ":loadtest"
+		user.Impersonate = "system:serviceaccount:" + namespace + ":" + name
 	}
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*config, file); err != nil {
@@ -78,10 +84,9 @@ spec:
 	return file
 }
 
-// A scenario goes through the cluster by the command line alone, and its totals
-// are those of the platform.
-func wholeRun(t *testing.T, c *cluster.Cluster) {
-	as := person(t, c)
+// platformFor is a platform that the pods reach.
+func platformFor(t *testing.T, c *cluster.Cluster) *platformsim.Platform {
+	t.Helper()
 	p, err := platformsim.New(platformsim.Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +95,13 @@ func wholeRun(t *testing.T, c *cluster.Cluster) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close(context.Background()) })
+	return p
+}
+
+// A scenario goes through the cluster by the command line alone, and its totals
+// are those of the platform.
+func wholeRun(t *testing.T, c *cluster.Cluster) {
+	as, p := person(t, c), platformFor(t, c)
 	key := "PLATFORM_KEY=" + p.AdminKey().Reveal()
 	dir := t.TempDir()
 	out, code := orders(t.Context(), as, []string{key}, "start", "--config", scenarioOf(t, p.RouterURL(), p.UserOrgURL()), "--run", "whole",
@@ -113,14 +125,21 @@ func wholeRun(t *testing.T, c *cluster.Cluster) {
 	}
 }
 
-// killer is the API server as a command sees it that dies at its nth write:
-// before the server hears of it, or before the command hears the answer.
+// killer is the API server as a command sees it that dies at its nth request of
+// those that count: before the server hears of it, or before the command hears
+// the answer.
 type killer struct {
 	*httptest.Server
-	writes atomic.Int64
-	at     int64
-	before bool
-	kill   func()
+	counts  func(*http.Request) bool
+	counted atomic.Int64
+	at      int64
+	before  bool
+	kill    func()
+}
+
+// writes are the requests that change something.
+func writes(r *http.Request) bool {
+	return r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "authorization.k8s.io") && !r.URL.Query().Has("dryRun")
 }
 
 func newKiller(t *testing.T, c *cluster.Cluster) (*killer, string) {
@@ -137,11 +156,10 @@ func newKiller(t *testing.T, c *cluster.Cluster) (*killer, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &killer{}
+	k := &killer{counts: writes}
 	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(server) }}
 	k.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		write := r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "authorization.k8s.io") && !r.URL.Query().Has("dryRun")
-		if !write || k.writes.Add(1) != k.at {
+		if !k.counts(r) || k.counted.Add(1) != k.at {
 			proxy.ServeHTTP(w, r)
 			return
 		}
@@ -166,7 +184,7 @@ users: [{name: x, user: {}}], contexts: [{name: x, context: {cluster: x, user: x
 // Whenever the command is killed, saying the same again ends in one whole run,
 // and removing it leaves nothing.
 func killedStarts(t *testing.T, c *cluster.Cluster) {
-	const writes = 5 // Job, Secret, ConfigMap or not, Service, release: 4 with a scenario that holds a secret
+	const steps = 5 // Job, Secret, ConfigMap or not, Service, release: 4 with a scenario that holds a secret
 	scenario := scenarioOf(t, "http://"+c.Host+":1", "http://"+c.Host+":1")
 	text, err := os.ReadFile(scenario)
 	if err != nil {
@@ -177,7 +195,7 @@ func killedStarts(t *testing.T, c *cluster.Cluster) {
 		t.Fatal(err)
 	}
 	env := []string{"LOADTEST_ADMIN_API_KEY=not-a-real-one"}
-	for n := 1; n <= writes; n++ {
+	for n := 1; n <= steps; n++ {
 		for _, before := range []bool{true, false} {
 			run := fmt.Sprintf("killed-%d-%t", n, before)
 			k, kubeconfig := newKiller(t, c)

@@ -209,7 +209,7 @@ func logsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			slices.SortFunc(pods, func(a, b corev1.Pod) int {
+			slices.SortFunc(pods, func(a, b *corev1.Pod) int {
 				return cmp.Or(cmp.Compare(index(a), index(b)), a.CreationTimestamp.Compare(b.CreationTimestamp.Time))
 			})
 			printed := 0
@@ -240,7 +240,7 @@ func logsCommand() *cobra.Command {
 	return cmd
 }
 
-func index(p corev1.Pod) int {
+func index(p *corev1.Pod) int {
 	n, _ := strconv.Atoi(p.Annotations[batchv1.JobCompletionIndexAnnotation]) // the Job controller's own number
 	return n
 }
@@ -295,12 +295,16 @@ func clean(cmd *cobra.Command, p *place, c *orchestrator.Cluster, run string, fo
 	if !force && !v.State.Over() && v.State != monitor.Prepared && job.DeletionTimestamp == nil {
 		return cli.Usage(fmt.Errorf("run %s is not over: end it with loadtest stop %s%s, and fetch its results; --force ends it at once and loses them", run, run, p.where()))
 	}
+	begun, err := c.Begun(ctx, job)
+	if err != nil {
+		return err
+	}
 	if force && !v.State.Over() && v.State != monitor.Prepared {
 		if err := c.Suspend(ctx, run); err != nil {
 			return err
 		}
 	}
-	if !keep && job.Status.StartTime != nil {
+	if !keep && begun {
 		said, err := c.RemoveTenants(ctx, job)
 		if err != nil {
 			return fmt.Errorf("%w\n--keep-tenants removes the run's objects all the same", err)

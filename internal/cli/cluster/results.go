@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -174,7 +175,7 @@ func (h *harvest) once(ctx context.Context, m *monitor.Monitor) error {
 	if err != nil {
 		return err
 	}
-	if err := h.take(ctx, v); err != nil {
+	if err := cmp.Or(h.take(ctx, v), v.NoImage); err != nil {
 		return err
 	}
 	if h.awaited() {
@@ -200,7 +201,7 @@ func (h *harvest) follow(cmd *cobra.Command, m *monitor.Monitor) error {
 	told := ""
 	var takeErr error
 	err := m.Follow(ctx, func(v monitor.View) bool {
-		if takeErr = h.take(ctx, v); takeErr != nil {
+		if takeErr = cmp.Or(h.take(ctx, v), v.NoImage); takeErr != nil {
 			return false
 		}
 		// Somebody wanted it to stop, and died before all had heard.

@@ -88,7 +88,7 @@ goes into a Secret of the run, and so does what opens the User/Org API.`,
 }
 
 func (s *starting) start(cmd *cobra.Command) error {
-	ctx := cmd.Context()
+	ctx, began := cmd.Context(), time.Now()
 	if s.config == "" {
 		return cli.Usage(errors.New("which scenario? say --config FILE"))
 	}
@@ -142,7 +142,6 @@ func (s *starting) start(cmd *cobra.Command) error {
 		return err
 	}
 	s.say("run %s, seed %d, %d workers in the namespace %s\n", r.ID, r.Seed, r.Workers, c.Namespace)
-	began := time.Now()
 	if _, err := c.Reconcile(ctx, r); err != nil {
 		if ctx.Err() != nil || errors.Is(err, orchestrator.ErrAway) {
 			return fmt.Errorf("%w\nthe run is not complete in the cluster: go on with the same command and --run %s, or remove it with: loadtest cleanup --run %s%s", err, r.ID, r.ID, s.where())
@@ -152,7 +151,7 @@ func (s *starting) start(cmd *cobra.Command) error {
 	s.say("everything is created, in %s\n", time.Since(began).Round(time.Millisecond))
 	v, err := c.AwaitStart(ctx, r.ID, startPatience)
 	if errors.Is(err, monitor.ErrImage) && !resume {
-		return errors.Join(fmt.Errorf("the run %s cannot begin, and is removed: %w", r.ID, err), c.Remove(context.WithoutCancel(ctx), r.ID))
+		return s.takeBack(ctx, c, r.ID, err)
 	}
 	if ctx.Err() == nil && err != nil {
 		return err
@@ -164,7 +163,19 @@ func (s *starting) start(cmd *cobra.Command) error {
 			return err
 		})
 	}
-	return s.results.collect(cmd, &s.place, c, r.ID, s.version, true)
+	err = s.results.collect(cmd, &s.place, c, r.ID, s.version, true)
+	if errors.Is(err, monitor.ErrImage) && !resume {
+		return s.takeBack(ctx, c, r.ID, err)
+	}
+	return err
+}
+
+// takeBack removes a run of which nothing has begun, nor will.
+func (s *starting) takeBack(ctx context.Context, c *orchestrator.Cluster, run string, why error) error {
+	if err := c.Remove(context.WithoutCancel(ctx), run); err != nil {
+		return fmt.Errorf("the run %s cannot begin: %w\nremove it with: loadtest cleanup --run %s%s, since that failed now: %w", run, why, run, s.where(), err)
+	}
+	return fmt.Errorf("the run %s cannot begin, and is removed: %w", run, why)
 }
 
 func detail(text string) string {

@@ -556,6 +556,10 @@ func Release(job *batchv1.Job, service *corev1.Service) *batchv1.Job {
 	return job
 }
 
+// Released reports whether the workers were ever let go, even if they are held
+// back again.
+func Released(job *batchv1.Job) bool { return job.Spec.Template.Annotations[leaderAnnotation] != "" }
+
 // FromJob reads back what a Job says of its run. What is secret, the scenario
 // and the resources are not there.
 func FromJob(job *batchv1.Job) (*Run, error) {

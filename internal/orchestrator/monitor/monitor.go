@@ -2,7 +2,9 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -56,7 +58,9 @@ func (m *Monitor) LookAtPods(ctx context.Context) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	return Read(job, pods, m.events(ctx, job, len(pods)))
+	v, err := Read(job, pods, m.events(ctx, job, len(pods)))
+	v.NoImage = ImageGone(pods, time.Now())
+	return v, err
 }
 
 func (m *Monitor) there(ctx context.Context) (*batchv1.Job, []*corev1.Pod, error) {
@@ -81,6 +85,7 @@ func (m *Monitor) complete(ctx context.Context, job *batchv1.Job, pods []*corev1
 	if err != nil {
 		return v, err
 	}
+	v.NoImage = ImageGone(pods, time.Now())
 	v.Unasked = "its pod does not run"
 	for _, p := range pods {
 		if p.Annotations[batchv1.JobCompletionIndexAnnotation] != "0" || !Answers(p) {
@@ -88,6 +93,9 @@ func (m *Monitor) complete(ctx context.Context, job *batchv1.Job, pods []*corev1
 		}
 		if v.Leader, err = m.Run(ctx, p.Name); err != nil {
 			v.Unasked = err.Error()
+			if refused := (*net.OpError)(nil); errors.As(err, &refused) {
+				m.note(err) // there is no way to the pod but by the API server
+			}
 			continue
 		}
 		v.Unasked = ""

@@ -58,6 +58,8 @@ type View struct {
 	Unasked string           `json:"unasked,omitempty"`
 	// Measured is what Prometheus has, where the leader could not be asked.
 	Measured *Measured `json:"measured,omitempty"`
+	// NoImage is the error of [ImageGone]; nil while the run may begin.
+	NoImage error `json:"-"`
 }
 
 // Pod is an attempt at a worker's part.
@@ -127,7 +129,7 @@ func state(job *batchv1.Job, pods []Pod, events []*corev1.Event) (State, string)
 			}
 		}
 	}
-	if missing := int(*job.Spec.Completions) - len(there); missing > 0 && job.Status.StartTime != nil {
+	if missing := int(*job.Spec.Completions) - len(there); missing > 0 {
 		waiting += missing
 		if refused := refusal(events); refused != "" {
 			why = append(why, refused)
@@ -191,10 +193,9 @@ const imagePatience = 20 * time.Second
 
 // ImageGone says that none of the pods runs and one lacks its image, as it has
 // for some time, or will for ever. Where one pod has the image, others may get it.
-func ImageGone(pods []corev1.Pod, now time.Time) error {
+func ImageGone(pods []*corev1.Pod, now time.Time) error {
 	var gone error
-	for i := range pods {
-		p := &pods[i]
+	for _, p := range pods {
 		if p.Status.Phase != corev1.PodPending && p.Status.Phase != "" {
 			return nil
 		}

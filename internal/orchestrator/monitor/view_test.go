@@ -57,6 +57,10 @@ func TestRead(t *testing.T) {
 			events: []*corev1.Event{{Type: corev1.EventTypeWarning, Reason: "FailedCreate", Message: "exceeded quota"}},
 			state:  Waiting, detail: "2 of 2 workers not running yet: pods cannot be created: exceeded quota",
 		},
+		"no pods yet": {
+			change: func(j *batchv1.Job) { j.Status.StartTime = nil }, // the Job controller has not looked at it
+			state:  Waiting, detail: "2 of 2 workers not running yet",
+		},
 		"complete": {change: func(j *batchv1.Job) {
 			j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
 		}, state: Completed},
@@ -94,22 +98,22 @@ func TestHowAPodEnded(t *testing.T) {
 // another attempt may get it.
 func TestImageGone(t *testing.T) {
 	young, old := time.Unix(1e9, 0), time.Unix(1e9, 0).Add(imagePatience+1)
-	one := func(reason string) corev1.Pod {
-		p := *pod("0", corev1.PodPending, waiting(reason))
+	one := func(reason string) *corev1.Pod {
+		p := pod("0", corev1.PodPending, waiting(reason))
 		p.CreationTimestamp = metav1.NewTime(young)
 		return p
 	}
 	for _, c := range []struct {
-		pods []corev1.Pod
+		pods []*corev1.Pod
 		now  time.Time
 		gone bool
 	}{
-		{[]corev1.Pod{one("ErrImagePull")}, young, false},
-		{[]corev1.Pod{one("ImagePullBackOff")}, old, true},
-		{[]corev1.Pod{one("ErrImageNeverPull")}, young, true},
-		{[]corev1.Pod{one("InvalidImageName")}, young, true},
-		{[]corev1.Pod{one("ContainerCreating")}, old, false},
-		{[]corev1.Pod{one("ErrImageNeverPull"), *pod("1", corev1.PodRunning, corev1.ContainerState{})}, old, false},
+		{[]*corev1.Pod{one("ErrImagePull")}, young, false},
+		{[]*corev1.Pod{one("ImagePullBackOff")}, old, true},
+		{[]*corev1.Pod{one("ErrImageNeverPull")}, young, true},
+		{[]*corev1.Pod{one("InvalidImageName")}, young, true},
+		{[]*corev1.Pod{one("ContainerCreating")}, old, false},
+		{[]*corev1.Pod{one("ErrImageNeverPull"), pod("1", corev1.PodRunning, corev1.ContainerState{})}, old, false},
 		{nil, old, false},
 	} {
 		if err := ImageGone(c.pods, c.now); (err != nil) != c.gone || c.gone && !errors.Is(err, ErrImage) {
