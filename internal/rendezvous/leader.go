@@ -207,8 +207,10 @@ func (l *Leader) View() View {
 		v.Start = &l.name
 	}
 	for i, s := range l.seats {
+		before, _ := l.tally.Before(i)
 		w := WorkerView{
-			Worker: i, Attempt: s.attempt, Ready: s.ready, Stage: l.tally.Stage(i), Requests: l.tally.Totals(i).Requests, Ended: s.ended, Failed: s.failed,
+			Worker: i, Attempt: s.attempt, Ready: s.ready, Stage: l.tally.Stage(i), Requests: l.tally.Totals(i).Requests, Before: before.Requests,
+			Ended: s.ended, Failed: s.failed,
 		}
 		if s.began {
 			w.Began = v.Start

@@ -103,8 +103,9 @@ type WorkerView struct {
 	Ready   bool       `json:"ready"`
 	Began   *time.Time `json:"began"` // the load, as far as it knows
 	Stage   string     `json:"stage"` // as [live.Snapshot]
-	// Requests are those of all its attempts.
+	// Requests are those of all its attempts, Before those of the earlier ones.
 	Requests uint64 `json:"requests"`
+	Before   uint64 `json:"before"`
 	// Ended says that it has handed over what it measured.
 	Ended  bool   `json:"ended"`
 	Failed string `json:"failed"` // why it cannot begin

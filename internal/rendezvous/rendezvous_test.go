@@ -242,8 +242,8 @@ func TestAWorkerIsReplaced(t *testing.T) {
 		}
 		next.say(live.Snapshot{Stage: live.Running, Totals: stats.Totals{Requests: 2}})
 		time.Sleep(3 * time.Second)
-		if got := lead.View().Snapshot.Totals.Requests; got != 9 {
-			t.Errorf("%d requests in all", got)
+		if got := lead.View(); got.Snapshot.Totals.Requests != 9 || got.Workers[1].Requests != 9 || got.Workers[1].Before != 7 || got.Workers[0].Before != 0 {
+			t.Errorf("%d requests in all, %+v", got.Snapshot.Totals.Requests, got.Workers)
 		}
 		if a, err := lead.Beat(rendezvous.Beat{Worker: 1}); err != nil || a.Stop == nil { // who was cut off comes back
 			t.Errorf("the earlier attempt goes on: %+v, %v", a, err)

@@ -143,6 +143,8 @@ func TestAnAttemptThatLeftNothing(t *testing.T) {
 		"under load":        {5 * time.Second, 42, nil, []export.Lost{{Worker: 1, Reason: "it left no result", Requests: 42}}},
 		"and somebody knew": {5 * time.Second, 42, []export.Lost{{Worker: 1, Reason: "OOMKilled", Requests: 40}}, []export.Lost{{Worker: 1, Reason: "OOMKilled", Requests: 42}}},
 		"before the load":   {0, 0, nil, nil},
+		"as was known":      {0, 0, []export.Lost{{Worker: 1, Reason: "its node went"}}, nil},
+		"and begun anew":    {0, 0, []export.Lost{{Worker: 1, Reason: "its node went", Requests: 40}}, []export.Lost{{Worker: 1, Reason: "its node went", Requests: 40}}},
 	} {
 		next := attempt(1, 2, 1, c.late, 10*time.Second, seen)
 		next.Run.Carried = c.carried

@@ -74,6 +74,8 @@ func missing(worker int, attempts []*export.Bundle, said []export.Lost) (lost []
 		for ; next < p.Run.Attempt; next++ {
 			i := slices.IndexFunc(lost, func(l export.Lost) bool { return l.Attempt == next })
 			switch {
+			case i >= 0 && p.Run.Late == 0 && lost[i].Requests+told == 0: // as below
+				lost = slices.Delete(lost, i, i+1)
 			case i >= 0:
 				lost[i].Requests = max(lost[i].Requests, told-min(told, known))
 				known += lost[i].Requests

@@ -30,6 +30,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/orchestrator"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/orchestrator/jobs"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/orchestrator/monitor"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/rendezvous"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/report"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/results"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/worker"
@@ -91,8 +92,9 @@ type harvest struct {
 	folder   string
 	tried    map[string]bool // documents that are no good
 
-	documents map[string]*export.Bundle // by name
-	view      monitor.View              // the latest
+	documents map[string]*export.Bundle        // by name
+	heard     map[string]rendezvous.WorkerView // by the same: what the leader told last of an attempt
+	view      monitor.View                     // the latest
 }
 
 // collect fetches the documents of a run until none is expected any more, and
@@ -126,7 +128,7 @@ func (c *collecting) open(ctx context.Context, p *place, cluster *orchestrator.C
 	if err != nil {
 		return nil, known(err)
 	}
-	h := &harvest{collecting: *c, place: p, cluster: cluster, documents: map[string]*export.Bundle{}, tried: map[string]bool{}, folder: filepath.Join(c.output, id)}
+	h := &harvest{collecting: *c, place: p, cluster: cluster, documents: map[string]*export.Bundle{}, heard: map[string]rendezvous.WorkerView{}, tried: map[string]bool{}, folder: filepath.Join(c.output, id)}
 	if h.run, err = jobs.FromJob(job); err != nil {
 		return nil, err
 	}
@@ -231,10 +233,12 @@ func (h *harvest) follow(cmd *cobra.Command, m *monitor.Monitor) error {
 // take fetches documents that are not here. Its error is one of this machine.
 func (h *harvest) take(ctx context.Context, v monitor.View) error {
 	h.view = v
-	if h.run.Export != "" {
-		if !v.State.Over() {
-			return nil
+	if v.Leader != nil {
+		for _, w := range v.Leader.Workers {
+			h.heard[rendezvous.DocumentName(w.Worker, w.Attempt)] = w
 		}
+	}
+	if h.run.Export != "" && v.State.Over() {
 		return h.takeFromBucket(ctx)
 	}
 	leaderHas := v.Leader != nil && v.Unasked == ""
@@ -316,36 +320,45 @@ func (h *harvest) awaited() bool {
 		}
 	}
 	for w, attempt := range latest {
-		if h.documents[fmt.Sprintf("%d-%d", w, attempt)] == nil && !slices.Contains(h.view.Lost, w) {
+		if h.documents[rendezvous.DocumentName(w, attempt)] == nil && !slices.Contains(h.view.Lost, w) {
 			return true
 		}
 	}
 	return false
 }
 
-// lost says of workers without a document what is known of them.
+// lost says of attempts without a document what is known of them. A worker whose
+// latest attempt left none has not done its part; of an earlier one the merge
+// decides whether it had made load.
 func (h *harvest) lost() (all []export.Lost) {
-	for w := range h.run.Workers {
-		if slices.ContainsFunc(slices.Collect(maps.Keys(h.documents)), func(name string) bool { return strings.HasPrefix(name, strconv.Itoa(w)+"-") }) {
-			continue
+	latest := make([]int, h.run.Workers)
+	seen := func(w, attempt int) {
+		if w < len(latest) {
+			latest[w] = max(latest[w], attempt)
 		}
-		one := export.Lost{Worker: w, Reason: "its pod was lost"}
-		for _, p := range h.view.Pods {
-			if p.Worker == w && p.Why != "" {
-				one.Reason = p.Why
+	}
+	why := map[string]string{}
+	for _, p := range h.view.Pods {
+		seen(p.Worker, p.Attempt)
+		why[rendezvous.DocumentName(p.Worker, p.Attempt)] = p.Why
+	}
+	for _, b := range h.documents {
+		seen(b.Run.Worker, b.Run.Attempt)
+	}
+	for _, s := range h.heard {
+		seen(s.Worker, s.Attempt)
+	}
+	for w := range latest {
+		for attempt := range latest[w] + 1 {
+			name := rendezvous.DocumentName(w, attempt)
+			if h.documents[name] != nil {
+				continue
 			}
+			s := h.heard[name]
+			all = append(all, export.Lost{
+				Worker: w, Attempt: attempt, Reason: cmp.Or(s.Failed, why[name], "its pod was lost"), Requests: s.Requests - min(s.Requests, s.Before),
+			})
 		}
-		if h.view.Leader != nil {
-			for _, seen := range h.view.Leader.Workers {
-				if seen.Worker == w {
-					one.Requests = seen.Requests
-					if seen.Failed != "" {
-						one.Reason = seen.Failed
-					}
-				}
-			}
-		}
-		all = append(all, one)
 	}
 	return all
 }
@@ -368,6 +381,9 @@ func (h *harvest) deliver(ctx context.Context, out io.Writer, version string) er
 	b, err := results.Merge(whole, parts, h.lost())
 	if err != nil {
 		return fmt.Errorf("%w; the documents are in %s", err, filepath.Join(h.folder, workersFolder))
+	}
+	if h.run.OnLoss == jobs.FailOnLoss && len(h.view.Lost) > 0 && b.Stop.Reason != "broken" { // what it measured was handed over
+		b.Stop = export.Stop{Reason: "broken", Detail: fmt.Sprintf("the pod of worker %d was taken away, which ends the run (--on-worker-loss fail)", h.view.Lost[0])}
 	}
 	worker.Judge(h.scenario, b)
 
@@ -492,6 +508,10 @@ func (h *harvest) upload(ctx context.Context, objects []object) (string, error) 
 		}
 		sums[o.name] = sum(o.data)
 	}
+	there, err := b.List(ctx, folder+workersFolder+"/")
+	if err != nil {
+		return "", err
+	}
 	for document := range h.documents {
 		file := workersFolder + "/" + document + ".json"
 		data, err := os.ReadFile(filepath.Join(h.folder, filepath.FromSlash(file)))
@@ -499,6 +519,13 @@ func (h *harvest) upload(ctx context.Context, objects []object) (string, error) 
 			return "", err
 		}
 		sums[file] = sum(data)
+		if slices.ContainsFunc(there, func(o blob.Object) bool { return o.Key == folder+file }) {
+			continue
+		}
+		// Its worker could not put it there.
+		if err := b.Put(ctx, folder+file, "application/json", data); err != nil {
+			return "", err
+		}
 	}
 	manifest, err := json.MarshalIndent(map[string]any{"run": h.run.ID, "scenarioSha256": h.run.SHA256, "sha256": sums}, "", "  ")
 	if err != nil {
