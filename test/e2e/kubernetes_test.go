@@ -34,6 +34,9 @@ var onCluster = []struct {
 	{"ServerAway", serverAway},
 	{"KilledFollowers", killedFollowers},
 	{"Scale", scale},
+	{"Losses", losses},
+	{"Detached", detached},
+	{"InBucket", inBucket},
 	{"Nodes", nodes},
 }
 

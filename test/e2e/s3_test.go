@@ -37,11 +37,17 @@ type store struct {
 // startStore runs the server until the test ends.
 func startStore(t *testing.T) *store {
 	t.Helper()
+	return startStoreAt(t, "127.0.0.1")
+}
+
+// startStoreAt does so at an address of this machine.
+func startStoreAt(t *testing.T, host string) *store {
+	t.Helper()
 	program := installed(t, "versitygw")
 	if _, err := os.Stat(program); err != nil {
 		t.Fatalf("there is no S3 server (run make e2e, which installs it): %v", err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
