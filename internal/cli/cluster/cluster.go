@@ -86,6 +86,12 @@ func (p *place) where() string {
 	return text
 }
 
+// detach ends the looking on at a run, and says how to come back.
+func (p *place) detach(run string) error {
+	p.say("run %s goes on; come back with: loadtest results %s --follow%s\n  end it with: loadtest stop %s%s\n", run, run, p.where(), run, p.where())
+	return cli.ErrDetached
+}
+
 // known turns a run that is not there into a mistake of the user's.
 func known(err error) error {
 	if errors.Is(err, orchestrator.ErrNoRun) {

@@ -222,8 +222,7 @@ func (h *harvest) follow(cmd *cobra.Command, m *monitor.Monitor) error {
 	}
 	switch {
 	case detached:
-		h.place.say("run %s goes on; come back with: loadtest results %s --follow%s\n  end it with: loadtest stop %s%s\n", h.run.ID, h.run.ID, h.place.where(), h.run.ID, h.place.where())
-		return cli.ErrDetached
+		return h.place.detach(h.run.ID)
 	case takeErr != nil:
 		return takeErr
 	}

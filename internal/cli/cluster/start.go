@@ -153,7 +153,10 @@ func (s *starting) start(cmd *cobra.Command) error {
 	if errors.Is(err, monitor.ErrImage) && !resume {
 		return s.takeBack(ctx, c, r.ID, err)
 	}
-	if ctx.Err() == nil && err != nil {
+	switch {
+	case ctx.Err() != nil && s.follow:
+		return s.detach(r.ID)
+	case ctx.Err() == nil && err != nil:
 		return err
 	}
 	if !s.follow {
