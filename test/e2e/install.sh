@@ -12,7 +12,7 @@ fi
 ln -sf "versitygw-$version" "$bin/versitygw"
 
 # An OpenTelemetry Collector, from parts of its project.
-(cd "$(dirname "$0")/collector" && GOFLAGS= go build -o "$bin/collector" .)
+(cd "$(dirname "$0")/collector" && GOFLAGS=-buildvcs=false go build -o "$bin/collector" .)
 
 missing=()
 need() { [ -x "$1" ] || command -v "$1" >/dev/null 2>&1 || missing+=("$2"); } # a program, its package
