@@ -24,8 +24,9 @@ const (
 	room = 32 << 20
 	// least is how much may be at least in percent of what is alive.
 	least = 50
-	// most keeps the runtime's least heap, 4 MiB at 100%, as small as room.
-	most = 100 * room / (4 << 20)
+	// most is the runtime's own: after a collection the last percentage holds
+	// until the rule has been applied, and what is alive may have grown a lot.
+	most = 100
 )
 
 var once sync.Once
@@ -41,7 +42,7 @@ func Govern(processes int) {
 			debug.SetMemoryLimit(all / 10 * 9 / int64(max(1, processes)))
 		}
 		if os.Getenv("GOGC") == "" {
-			new(governor).govern()
+			(&governor{ballast: make([]byte, room)}).govern()
 		}
 	})
 }
@@ -49,6 +50,9 @@ func Govern(processes int) {
 // governor is garbage at every collection: its finalizer learns what was alive.
 type governor struct {
 	percent int // in force; 0: the runtime's own
+	// ballast is alive and never touched, so that the system provides nothing of
+	// it: with it most is enough for room.
+	ballast []byte
 }
 
 func (g *governor) govern() {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestPercent(t *testing.T) {
-	for alive, want := range map[uint64]int{0: 800, 1 << 20: 800, 8 << 20: 400, 32 << 20: 100, 64 << 20: 50, 1 << 30: 50, 1 << 40: 50} {
+	for alive, want := range map[uint64]int{0: 100, 32 << 20: 100, 48 << 20: 66, 64 << 20: 50, 1 << 30: 50, 1 << 40: 50} {
 		if got := percent(alive); got != want {
 			t.Errorf("with %d MiB alive GOGC is %d, want %d", alive>>20, got, want)
 		}
@@ -37,7 +37,7 @@ func TestGovern(t *testing.T) {
 	large := make([]byte, 256<<20)
 	await("with 256 MiB alive", func(p uint64) bool { return p == least })
 	runtime.KeepAlive(large)
-	await("with little alive", func(p uint64) bool { return p > 400 })
+	await("with little alive", func(p uint64) bool { return p > 75 })
 }
 
 func TestLimit(t *testing.T) {
