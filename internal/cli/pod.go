@@ -309,7 +309,7 @@ func (p *pod) work(signalled context.Context) error {
 			_ = p.server.Close() // whoever still asks has been answered
 		}
 	}()
-	taken := &worker.Stopped{Stop: export.Stop{Reason: "interrupted", Detail: "its pod was taken away"}}
+	taken := &worker.Stopped{Stop: export.Stop{Reason: "interrupted", Detail: export.TakenAway}}
 	b, err := part{
 		superior: p, signal: taken, says: live.NewLog(&zapio.Writer{Log: p.log, Level: zap.InfoLevel}), made: func(w *worker.Worker) error { return p.serve(signalled, w) },
 		Options: worker.Options{

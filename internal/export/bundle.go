@@ -208,6 +208,10 @@ type Org struct {
 	Arrivals *Arrivals `json:"arrivals,omitempty"`
 }
 
+// TakenAway is the detail of [Stop] in a document of a pod that was told to end
+// by its cluster, and not by a person.
+const TakenAway = "its pod was taken away"
+
 // Stop says why the load ended.
 type Stop struct {
 	// Reason is completed, limit, interrupted or broken.

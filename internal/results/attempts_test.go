@@ -95,7 +95,7 @@ func TestAttemptsInAnyOrder(t *testing.T) {
 func TestAWorkerThatWasReplaced(t *testing.T) {
 	seen := records(rand.New(rand.NewPCG(1, 1)), 20)
 	began := []*export.Bundle{attempt(0, 2, 0, 0, 10*time.Second, seen), attempt(1, 2, 0, 0, 3*time.Second, seen)}
-	began[1].Stop = export.Stop{Reason: "interrupted", Detail: "its pod was taken away"}
+	began[1].Stop = export.Stop{Reason: "interrupted", Detail: export.TakenAway}
 	began[1].Cleanup = &export.Cleanup{Status: "retained", Remaining: 9}
 	began[0].Headline.Users = &export.UserLoad{Intended: 5, Delivered: 5}
 	began[1].Headline.Users = &export.UserLoad{Intended: 5, Delivered: 4}

@@ -362,6 +362,28 @@ func (h *harvest) lost() (all []export.Lost) {
 	return all
 }
 
+// gone are workers whose pods were lost. The Job says so a moment after it has
+// ended the pods of the others for it: until then their documents do, of which
+// that of the first to go is the shortest.
+func (h *harvest) gone() (workers []int) {
+	if len(h.view.Lost) > 0 {
+		return h.view.Lost
+	}
+	var taken []*export.Bundle
+	for _, b := range h.documents {
+		if b.Stop.Detail == export.TakenAway {
+			taken = append(taken, b)
+		}
+	}
+	slices.SortFunc(taken, func(a, b *export.Bundle) int {
+		return cmp.Or(cmp.Compare(a.Run.Late+a.Run.Duration, b.Run.Late+b.Run.Duration), cmp.Compare(a.Run.Worker, b.Run.Worker))
+	})
+	for _, b := range taken {
+		workers = append(workers, b.Run.Worker)
+	}
+	return workers
+}
+
 // deliver merges the documents, judges the result, and leaves and prints it.
 func (h *harvest) deliver(ctx context.Context, out io.Writer, version string) error {
 	var parts []*export.Bundle
@@ -381,8 +403,8 @@ func (h *harvest) deliver(ctx context.Context, out io.Writer, version string) er
 	if err != nil {
 		return fmt.Errorf("%w; the documents are in %s", err, filepath.Join(h.folder, workersFolder))
 	}
-	if h.run.OnLoss == jobs.FailOnLoss && len(h.view.Lost) > 0 && b.Stop.Reason != "broken" { // what it measured was handed over
-		b.Stop = export.Stop{Reason: "broken", Detail: fmt.Sprintf("the pod of worker %d was taken away, which ends the run (--on-worker-loss fail)", h.view.Lost[0])}
+	if gone := h.gone(); h.run.OnLoss == jobs.FailOnLoss && len(gone) > 0 && b.Stop.Reason != "broken" { // what it measured was handed over
+		b.Stop = export.Stop{Reason: "broken", Detail: fmt.Sprintf("the pod of worker %d was taken away, which ends the run (--on-worker-loss fail)", gone[0])}
 	}
 	worker.Judge(h.scenario, b)
 

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -37,5 +39,23 @@ func TestLost(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, h.lost()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The Job names those who failed a moment after it has ended the pods of the
+// others for it: until then their documents tell who went first.
+func TestGone(t *testing.T) {
+	document := func(worker int, load time.Duration, why string) *export.Bundle {
+		return &export.Bundle{Run: export.Run{Worker: worker, Duration: load}, Stop: export.Stop{Reason: "interrupted", Detail: why}}
+	}
+	h := &harvest{documents: map[string]*export.Bundle{
+		"0-0": document(0, 2*time.Second, export.TakenAway), "1-0": document(1, time.Second, export.TakenAway), "2-0": document(2, time.Millisecond, "enough seen"),
+	}}
+	if got := h.gone(); !slices.Equal(got, []int{1, 0}) {
+		t.Errorf("by their documents %v went, want 1 and then 0", got)
+	}
+	h.view.Lost = []int{2}
+	if got := h.gone(); !slices.Equal(got, []int{2}) {
+		t.Errorf("by the Job %v went, want 2", got)
 	}
 }
