@@ -122,8 +122,10 @@ func source() common.DataSourceRef {
 	return common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 }
 
-// variables choose what is looked at: one run, and of it all or some workers,
-// organizations and models.
+// variables choose what is looked at: one run as it came by one way, since what
+// is scraped and pushed is there twice, and of it all or some workers,
+// organizations and models. What was written without a job has the empty one,
+// which Grafana takes where there is no other.
 func variables() []cog.Builder[dashboard.VariableModel] {
 	query := func(name, label, metric, of string) *dashboard.QueryVariableBuilder {
 		text := "label_values(" + metric + ", " + of + ")"
@@ -133,11 +135,12 @@ func variables() []cog.Builder[dashboard.VariableModel] {
 	some := func(name, label, metric, of string) *dashboard.QueryVariableBuilder {
 		all := dashboard.VariableOption{Selected: cog.ToPtr(true),
 			Text: dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}}, Value: dashboard.StringOrArrayOfString{ArrayOfString: []string{"$__all"}}}
-		return query(name, label, metric+`{test_run_id="$run"}`, of).Multi(true).IncludeAll(true).AllValue(".*").Current(all)
+		return query(name, label, metric+`{test_run_id="$run",job="$job"}`, of).Multi(true).IncludeAll(true).AllValue(".*").Current(all)
 	}
 	return []cog.Builder[dashboard.VariableModel]{
 		dashboard.NewDatasourceVariableBuilder("datasource").Label("Prometheus").Type("prometheus"),
 		query("run", "Run", "loadtest_worker_status", "test_run_id").Sort(dashboard.VariableSortNaturalDesc),
+		query("job", "Job", `loadtest_worker_status{test_run_id="$run"}`, "job"),
 		some("worker", "Worker", "loadtest_worker_status", "worker_id"),
 		some("org", "Organization", "loadtest_user_requests_total", "org_id"),
 		some("model", "Model", "loadtest_user_requests_total", "model"),

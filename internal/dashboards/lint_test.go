@@ -45,8 +45,8 @@ func TestLintFinds(t *testing.T) {
 		}
 	}
 	uids := uidsOf(stored(t))
-	const of = `{test_run_id="$run",worker_id=~"$worker"}`
-	const mine = `{test_run_id="$run",worker_id=~"$worker",org_id=~"$org",model=~"$model"}`
+	const of = `{test_run_id="$run",job="$job",worker_id=~"$worker"}`
+	const mine = `{test_run_id="$run",job="$job",worker_id=~"$worker",org_id=~"$org",model=~"$model"}`
 	for finding, harm := range map[string]func(*dashboard.Dashboard){
 		"no title":                          func(d *dashboard.Dashboard) { d.Panels[0].Panel.Title = nil },
 		"no description":                    func(d *dashboard.Dashboard) { d.Panels[0].Panel.Description = nil },
@@ -63,8 +63,9 @@ func TestLintFinds(t *testing.T) {
 		"no such metric":                    expr(`sum(loadtest_worker_users` + of + `)`),
 		"is a summary":                      expr(`sum(loadtest_user_latency_seconds` + mine + `)`),
 		"has no label planet":               expr(`sum by (planet) (loadtest_worker_users_active` + of + `)`),
-		"has no label colour":               expr(`sum(loadtest_worker_users_active{test_run_id="$run",worker_id=~"$worker",colour="red"})`),
-		"does not filter by org_id":         expr(`sum(rate(loadtest_user_requests_total{test_run_id="$run",worker_id=~"$worker",model=~"$model"}[$__rate_interval]))`),
+		"has no label colour":               expr(`sum(loadtest_worker_users_active{test_run_id="$run",job="$job",worker_id=~"$worker",colour="red"})`),
+		"does not filter by org_id":         expr(`sum(rate(loadtest_user_requests_total{test_run_id="$run",job="$job",worker_id=~"$worker",model=~"$model"}[$__rate_interval]))`),
+		"does not filter by job":            expr(`sum(loadtest_worker_users_active{test_run_id="$run",worker_id=~"$worker"})`),
 		"a window of 5m0s":                  expr(`sum(rate(loadtest_user_requests_total` + mine + `[5m]))`),
 		"rate of a gauge":                   expr(`sum(rate(loadtest_worker_users_active` + of + `[$__rate_interval]))`),
 		"deriv of a counter":                expr(`sum(deriv(loadtest_worker_orgs_created_total` + of + `[$__rate_interval]))`),
@@ -105,7 +106,7 @@ const (
 )
 
 var values = map[string]string{
-	"datasource": "d", "run": "r", "worker": "w", "org": "o", "model": "m",
+	"datasource": "d", "run": "r", "job": "j", "worker": "w", "org": "o", "model": "m",
 	"__rate_interval": rateInterval.String(), "__interval": interval.String(), "__range": "13m",
 	"__url_time_range": "", "__all_variables": "",
 }
@@ -126,7 +127,7 @@ func lint(d dashboard.Dashboard, uids map[string]bool) (findings []string) {
 			}
 		}
 	}
-	if want := []string{"datasource", "run", "worker", "org", "model"}; !slices.Equal(names, want) {
+	if want := []string{"datasource", "run", "job", "worker", "org", "model"}; !slices.Equal(names, want) {
 		found("the variables are %v, not %v", names, want)
 	}
 	link := func(where string, url *string) {
@@ -280,7 +281,7 @@ func lintQuery(q prometheus.Dataquery, about string) (findings []string) {
 
 // lintSelector looks at the series of a family that are selected, below path.
 func lintSelector(found func(string, ...any), n *parser.VectorSelector, f *metrics.Family, series string, path []parser.Node) {
-	own := append([]string{"test_run_id", "worker_id"}, f.Labels...)
+	own := append([]string{"test_run_id", "job", "worker_id"}, f.Labels...)
 	if series == "_bucket" {
 		own = append(own, "le")
 	}
@@ -291,7 +292,7 @@ func lintSelector(found func(string, ...any), n *parser.VectorSelector, f *metri
 		}
 		filtered[m.Name] = true
 	}
-	for _, must := range []string{"test_run_id", "worker_id", "org_id", "model"} {
+	for _, must := range []string{"test_run_id", "job", "worker_id", "org_id", "model"} {
 		if slices.Contains(own, must) && !filtered[must] {
 			found("%s does not filter by %s, which a variable chooses", n, must)
 		}

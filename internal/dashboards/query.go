@@ -15,7 +15,7 @@ var labelled = []struct{ label, variable string }{{"org_id", "org"}, {"model", "
 // of selects the series of a metric that the dashboard's variables choose,
 // and of them those with the further matchers.
 func of(name string, more ...string) string {
-	matchers := []string{`test_run_id="$run"`, `worker_id=~"$worker"`}
+	matchers := []string{`test_run_id="$run"`, `job="$job"`, `worker_id=~"$worker"`}
 	for _, f := range metrics.Families() {
 		if f.Name != family(name) {
 			continue

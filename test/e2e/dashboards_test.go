@@ -45,7 +45,8 @@ const watched = `
 
 // TestDashboards asks a real Prometheus that scraped a real run every question
 // that a dashboard asks, and none may be left without an answer: while the run
-// lasts, and when it is over.
+// lasts, and when it is over. The run is scraped, pushes and writes at once, and
+// whichever of these is looked at, the totals are those of the result.
 func TestDashboards(t *testing.T) {
 	t.Parallel()
 	scale := 1
@@ -61,17 +62,17 @@ func TestDashboards(t *testing.T) {
       - {name: warm-up, duration: %[1]ds, targetActiveUsers: 5, measure: true}
       - {name: ramp, duration: %[2]ds, targetActiveUsers: 15, rampStrategy: linear, measure: true}
       - {name: steady, duration: %[3]ds, targetActiveUsers: 15}
-  metrics: {otlpEndpoint: %[4]q, exportInterval: 1s}
-`, 4*scale, 6*scale, 14*scale, otel.url)
+  metrics: {pushgatewayUrl: %[4]q, remoteWriteUrl: %[5]q, otlpEndpoint: %[6]q, exportInterval: 1s}
+`, 4*scale, 6*scale, 14*scale, m.gatewayAt, m.prometheusURL+"/api/v1/write", otel.url)
 	run := launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", out.scenario(t, "dashboards", spec), "--output-dir", string(out), "--listen", m.scraped)
-	until(t, "the load runs", func() bool { v, _ := m.one(`loadtest_worker_status{phase="running"}`); return v == 1 })
+	until(t, "the load runs", func() bool { v, _ := m.one(`loadtest_worker_status{job="run",phase="running"}`); return v == 1 })
 	p.faults("http-500=0.03,truncate=0.04,storm=0.04,storm-length=2,seed=7") // the same requests, by their number, in every run
 	if code := run.wait(); code != 0 && code != 99 {                         // whether promises are kept is not the question
 		t.Fatalf("exit code %d:\n%s\n%s", code, &run.out, &run.err)
 	}
 
 	moment := func(which string) float64 {
-		v, there := m.one(which + `(timestamp(loadtest_worker_users_active > 0)[10m:1s])`)
+		v, there := m.one(which + `(timestamp(loadtest_worker_users_active{job="run"} > 0)[10m:1s])`)
 		if !there {
 			t.Fatal("no user was seen at work")
 		}
@@ -90,7 +91,7 @@ func TestDashboards(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := &board{Dashboard: d, name: strings.TrimSuffix(filepath.Base(file), ".json")}
-		g.choose(b, true)
+		g.choose(b, "run", true)
 		for _, entry := range b.Panels {
 			b.answers = append(b.answers, g.ask(b, entry.Panel))
 			queries += len(entry.Panel.Targets)
@@ -100,18 +101,27 @@ func TestDashboards(t *testing.T) {
 	t.Logf("%d dashboards, %d queries", len(shown), queries)
 
 	// When the run is over, all values ticked one by one.
+	until(t, "the end is there by every way", func() bool {
+		v, _ := m.one(`count(max_over_time(loadtest_worker_status{phase="finished"}[5m]) == 1)`)
+		return v == 3
+	})
+	want := float64(out.document(t, "dashboards").Headline.Requests)
 	over := &grafana{t: t, monitoring: m, from: g.from, to: float64(time.Now().UnixMilli()) / 1000}
-	for _, b := range shown {
-		over.choose(b, false)
-		for _, entry := range b.Panels {
-			answers := over.ask(b, entry.Panel)
-			if *entry.Panel.Title == "Models side by side" {
+	for _, job := range []string{"run", "loadtest", ""} {
+		for _, file := range shown {
+			b := *file
+			over.choose(&b, job, false)
+			for _, entry := range b.Panels {
+				answers := over.ask(&b, entry.Panel)
+				if *entry.Panel.Title != "Models side by side" {
+					continue
+				}
 				requests := 0.0
 				for _, s := range answers[0] {
 					requests += s.last()
 				}
-				if want := out.document(t, "dashboards").Headline.Requests; requests != float64(want) {
-					t.Errorf("%v requests on the dashboard, %d in the result", requests, want)
+				if requests != want {
+					t.Errorf("%v requests on the dashboard of the job %q, %v in the result", requests, job, want)
 				}
 			}
 		}
@@ -168,15 +178,15 @@ func (g *grafana) step() int {
 
 var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
 
-// choose gives the dashboard's variables the values that there are: all by
-// what Grafana puts in for All, or by name.
-func (g *grafana) choose(b *board, all bool) {
+// choose gives the dashboard's variables the values that there are: of jobs this
+// one, of others all by what Grafana puts in for All, or by name.
+func (g *grafana) choose(b *board, job string, all bool) {
 	seconds := func(n int) string { return strconv.Itoa(n) + "s" }
 	b.values = map[string]string{
 		"datasource": "", "__interval": seconds(g.step()), "__rate_interval": seconds(max(g.step()+scraping, 4*scraping)),
 		"__range": seconds(int(math.Ceil(g.to - g.from))),
 	}
-	want := map[string]int{"run": 1, "worker": 1, "org": 3, "model": 2}
+	want := map[string]int{"run": 1, "job": 2, "worker": 1, "org": 3, "model": 2}
 	for _, v := range b.Templating.List {
 		if v.Type != dashboard.VariableTypeQuery {
 			continue
@@ -198,6 +208,11 @@ func (g *grafana) choose(b *board, all bool) {
 			g.t.Errorf("%s: %s has the values %q", b.name, v.Name, answer.Data)
 		}
 		switch {
+		case v.Name == "job":
+			if job != "" && !slices.Contains(answer.Data, job) {
+				g.t.Errorf("%s: %q cannot be chosen among %q", b.name, job, answer.Data)
+			}
+			b.values[v.Name] = job
 		case v.Multi == nil || !*v.Multi:
 			b.values[v.Name] = answer.Data[0]
 		case all:

@@ -23,16 +23,17 @@ func NewPrometheus(url string) (*Prometheus, error) {
 	return &Prometheus{prometheus.NewAPI(client)}, nil
 }
 
-// Ask returns what it has of a run: at least what was last scraped or pushed.
+// Ask returns what it has of a run: at least what was last scraped or pushed. A
+// run that is there by several jobs is not counted twice.
 func (p *Prometheus) Ask(ctx context.Context, run string) (*Measured, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	of := "{test_run_id=" + strconv.Quote(run) + "}"
 	var m Measured
 	for into, query := range map[*float64]string{
-		&m.Requests: "sum(loadtest_user_requests_total" + of + ")",
-		&m.Errors:   "sum(loadtest_user_errors_total" + of + ")",
-		&m.Users:    "sum(loadtest_worker_users_active" + of + ")",
+		&m.Requests: "max(sum by (job) (loadtest_user_requests_total" + of + "))",
+		&m.Errors:   "max(sum by (job) (loadtest_user_errors_total" + of + "))",
+		&m.Users:    "max(sum by (job) (loadtest_worker_users_active" + of + "))",
 	} {
 		answer, _, _, err := p.api.Query(ctx, query, time.Now())
 		if err != nil {
