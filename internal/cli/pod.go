@@ -69,6 +69,7 @@ type pod struct {
 	led            *rendezvous.Leader // nil: another worker leads
 	member         *rendezvous.Member
 	server         *server.Listener
+	scraped        *metrics.Page // nil before it is served
 	token          secret.String
 	bucket         *destination // nil: the document goes to the leader
 
@@ -396,7 +397,8 @@ func (p *pod) serve(ctx context.Context, w *worker.Worker) error {
 		pages.Handle(pattern, meet)
 	}
 	if g := w.Gatherer(); g != nil {
-		pages.Handle("GET /metrics", metrics.NewPage(g))
+		p.scraped = metrics.NewPage(g)
+		pages.Handle("GET /metrics", p.scraped)
 	}
 	var err error
 	p.server, err = server.Start(ctx, p.listen, pages)
@@ -465,9 +467,12 @@ func (p *pod) upload(ctx context.Context, file string, data []byte) error {
 // uploads is how often a document is sent to the bucket, beside what the client repeats.
 const uploads = 5
 
-// linger waits until everything on the shelf is collected and, if this worker
-// leads, nobody asks any more.
+// linger waits for one more scrape, if there were any, and until everything on
+// the shelf is collected and, if this worker leads, nobody asks any more.
 func (p *pod) linger(ctx, signalled context.Context) error {
+	if p.scraped != nil && !p.scraped.Linger(signalled) && p.scraped.Patience() > 0 {
+		p.log.Info("no last scrape came: whoever scrapes may lack the last numbers")
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.hold)
 	defer cancel()
 	tick := time.NewTicker(look)

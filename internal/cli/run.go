@@ -224,13 +224,17 @@ func (r *localRun) run(ctx context.Context, path string) error {
 }
 
 // linger closes the server about the run, after one more scrape of its metrics
-// if somebody scraped them regularly.
+// if somebody scraped them regularly: whoever looks learns how the run ended,
+// though a signal may have ended it. The next one ends the wait.
 func (r *localRun) linger(ctx context.Context) {
 	defer r.server.Close() //nolint:errcheck // whoever still looked has seen it
 	if r.scraped == nil {
 		return
 	}
-	if p := r.scraped.Patience(); p > 0 && ctx.Err() == nil {
+	if p := r.scraped.Patience(); p > 0 {
+		if ctx.Err() != nil {
+			ctx = context.WithoutCancel(ctx) // the next signal ends this process
+		}
 		r.say("waiting for the last scrape of %s/metrics, for %v at most; Ctrl-C ends it\n", r.server.URL(), p.Round(time.Second))
 		if !r.scraped.Linger(ctx) {
 			r.say("warning: no scrape came: whoever scrapes %s/metrics may lack the last numbers\n", r.server.URL())

@@ -486,3 +486,26 @@ func TestMetricsAreRemoved(t *testing.T) {
 	run.exits(0)
 	run.says("no metrics reached pushgateway at "+m.gatewayAt, "connection refused")
 }
+
+// TestWhoScrapesSeesTheEnd interrupts a run that is scraped: the last numbers are
+// seen all the same, and that it ended, so that nobody takes it for gone.
+func TestWhoScrapesSeesTheEnd(t *testing.T) {
+	t.Parallel()
+	m, p, out := startMonitoring(t), startPlatform(t, "--speed", "5"), newFolder(t)
+	run := launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", out.scenario(t, "interrupted", p.targets()+fifty+endless), "--output-dir", string(out), "--listen", m.scraped)
+	until(t, "it is scraped again and again", func() bool {
+		v, _ := m.one(`count_over_time(loadtest_worker_status{phase="running"}[1m:1s]) > 2 and loadtest_worker_status{phase="running"} == 1`)
+		return v > 0
+	})
+	run.signal(syscall.SIGINT)
+	run.exits(130)
+	run.says("waiting for the last scrape")
+	until(t, "Prometheus has the end", func() bool {
+		v, _ := m.one(`last_over_time(loadtest_worker_status{phase="finished"}[1m]) == 1 unless on (worker_id) last_over_time(loadtest_worker_status{phase="running"}[1m]) == 1`)
+		return v == 1
+	})
+	want := float64(out.document(t, "interrupted").Headline.Requests)
+	if got, _ := m.one(`sum(last_over_time(loadtest_user_requests_total[1m]))`); got != want {
+		t.Errorf("Prometheus has %v requests, the result %v", got, want)
+	}
+}
