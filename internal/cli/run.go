@@ -27,6 +27,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/heap"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
@@ -384,16 +385,18 @@ func (r *localRun) watch(ctx context.Context, s *config.Scenario, snapshot func(
 	keyboard, _ := r.in.(*os.File)
 	pressed := 0
 	view.Go(func() {
-		err := live.Run(viewing, live.Options{
-			Snapshot: snapshot,
-			Interrupt: func() { // in raw mode Ctrl-C is a key and no signal
-				if pressed++; pressed > 1 {
-					stopView()
-					return
-				}
-				interrupt(worker.ErrInterrupted)
-			},
-			Title: s.Metadata.Name, Out: r.err, In: keyboard, Color: colored(r.err), Log: r.screen,
+		err := crash.Guard("the live view", func() error {
+			return live.Run(viewing, live.Options{
+				Snapshot: snapshot,
+				Interrupt: func() { // in raw mode Ctrl-C is a key and no signal
+					if pressed++; pressed > 1 {
+						stopView()
+						return
+					}
+					interrupt(worker.ErrInterrupted)
+				},
+				Title: s.Metadata.Name, Out: r.err, In: keyboard, Color: colored(r.err), Log: r.screen,
+			})
 		})
 		if err != nil {
 			r.log.Warn("the live view failed", zap.Error(err))

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"errors"
 	"math"
 	"runtime/metrics"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 )
 
@@ -182,7 +184,7 @@ func TestMonitor(t *testing.T) {
 			close(seen)
 		}
 		return 3
-	})
+	}, nil)
 	if m.bell == nil {
 		t.Skip("there is no sentinel on this system")
 	}
@@ -197,7 +199,23 @@ func TestMonitor(t *testing.T) {
 	if d := o.Descriptors; d == nil || d.Used == 0 || d.Limit < d.Used {
 		t.Errorf("descriptors %+v", d)
 	}
-	if again := Start(nil).Stop(); again.InFlight != nil {
+	if again := Start(nil, nil).Stop(); again.InFlight != nil {
 		t.Error("nobody counted what is under way")
+	}
+}
+
+// A fault of this tool while it watches itself is told, and ends no process.
+func TestACrashIsTold(t *testing.T) {
+	told := make(chan error, 1)
+	m := Start(func() int64 { panic("a fault of this tool") }, func(err error) { told <- err })
+	if m.bell == nil {
+		t.Skip("there is no sentinel on this system")
+	}
+	var crashed *crash.Error
+	if err := <-told; !errors.As(err, &crashed) || !strings.Contains(err.Error(), "the watch over this process crashed") {
+		t.Errorf("told of %v", err)
+	}
+	if o := m.Stop(); o.Duration <= 0 || o.CPUs <= 0 {
+		t.Errorf("%+v", o)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 )
 
@@ -36,16 +37,24 @@ type Monitor struct {
 }
 
 // Start begins to observe; the caller must Stop the monitor. inFlight says how
-// many requests are under way; nil if nobody knows.
-func Start(inFlight func() int64) *Monitor {
+// many requests are under way; nil if nobody knows. crashed is told of a panic,
+// after which less is observed.
+func Start(inFlight func() int64, crashed func(error)) *Monitor {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Monitor{began: time.Now(), inFlight: inFlight, cancel: cancel}
 	m.before.read()
+	observe := func(how func()) {
+		m.done.Go(func() {
+			if err := crash.Guard("the watch over this process", func() error { how(); return nil }); err != nil {
+				crashed(err)
+			}
+		})
+	}
 	if bell, err := alarm.NewBell(); err == nil && bell != nil {
 		m.bell = bell
-		m.done.Go(m.listen)
+		observe(m.listen)
 	}
-	m.done.Go(func() { m.look(ctx) })
+	observe(func() { m.look(ctx) })
 	return m
 }
 

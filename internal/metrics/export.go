@@ -10,6 +10,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 )
 
 // Target is a place that metrics are handed over to.
@@ -124,6 +126,10 @@ func (x *Exporter) count(err error) {
 }
 
 func (x *Exporter) push(ctx context.Context) error {
+	return crash.Guard("the exporter", func() error { return x.hand(ctx) })
+}
+
+func (x *Exporter) hand(ctx context.Context) error {
 	families, err := x.metrics.Gather()
 	if err != nil {
 		return fmt.Errorf("gather the metrics: %w", err)

@@ -55,9 +55,14 @@ func (x *target) Target() metrics.Target {
 				}
 			}
 		}
+		if errors.Is(x.err, errFault) {
+			panic(x.err)
+		}
 		return x.err
 	}}
 }
+
+var errFault = errors.New("a fault of this tool")
 
 func (x *target) set(err error, hang bool) {
 	x.mu.Lock()
@@ -85,6 +90,11 @@ func TestExporter(t *testing.T) {
 				x.set(down, false)
 			}
 		}, problem: []string{"not complete", "the last one too: connection refused"}, last: 29},
+		"crashes for a while": {at: func(x *target, second int) {
+			if x.set(nil, false); second >= 20 && second < 30 {
+				x.set(errFault, false)
+			}
+		}, problem: []string{"attempts; it has the last ones"}, last: 61},
 		"hangs": {at: func(x *target, second int) {
 			if second == 30 {
 				x.set(nil, true)

@@ -9,6 +9,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 )
 
 // ServerSide reads what the platform says of itself at its own /metrics, where
@@ -29,7 +31,11 @@ func (m *Metrics) WatchServer(base string, interval time.Duration) *ServerSide {
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for ctx.Err() == nil {
-			found := serverSide(ctx, client, strings.TrimSuffix(base, "/")+"/metrics")
+			var found []gauge
+			_ = crash.Guard("the reader of the platform's metrics", func() error { // what others wrote stays unknown, then
+				found = serverSide(ctx, client, strings.TrimSuffix(base, "/")+"/metrics")
+				return nil
+			})
 			m.own.Lock()
 			m.server = found
 			m.own.Unlock()

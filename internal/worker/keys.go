@@ -11,6 +11,7 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/bootstrap"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/config"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/isolation"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/ledger"
@@ -120,7 +121,10 @@ func (t *keyTest) run(ctx context.Context, client *platform.Client, stop func(er
 			return call.Exchange.Sent, accepted, told
 		}
 		trials.Go(func() {
-			if err := t.follow(ctx, answers, k, client.Now, try); err != nil && ctx.Err() == nil {
+			err := crash.Guard("the test of withdrawn keys", func() error { return t.follow(ctx, answers, k, client.Now, try) })
+			if crashed := (*crash.Error)(nil); errors.As(err, &crashed) {
+				stop(err)
+			} else if err != nil && ctx.Err() == nil {
 				t.warn("the key of %s in %s could not be tested: %v", k.planned.Name, k.orgName, err)
 			}
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/alarm"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/chaos"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/health"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
@@ -126,9 +127,16 @@ func (w *Worker) runLoad(ctx context.Context, users []simulator.Identity, b *exp
 func (w *Worker) runFleet(ctx context.Context, fleet *simulator.Fleet, beside func(context.Context)) (*health.Observations, error) {
 	watched, stopWatching := context.WithCancel(ctx)
 	var watching sync.WaitGroup
-	watching.Go(func() { w.watchLimits(watched, fleet) })
-	watching.Go(func() { beside(watched) })
-	monitor := health.Start(w.inFlight.Load)
+	guarded := func(who string, do func()) func() {
+		return func() {
+			if err := crash.Guard(who, func() error { do(); return nil }); err != nil {
+				fleet.Stop(err)
+			}
+		}
+	}
+	watching.Go(guarded("the watch over the limits", func() { w.watchLimits(watched, fleet) }))
+	watching.Go(guarded("what goes on beside the load", func() { beside(watched) }))
+	monitor := health.Start(w.inFlight.Load, fleet.Stop)
 	w.pulse.Beat()
 	err := fleet.Run(ctx)
 	w.pulse.Rest()

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/isolation"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/loadpattern"
@@ -122,7 +123,7 @@ func (c *neighbourCheck) run(ctx context.Context) error {
 	var whole sync.WaitGroup
 	var failed error
 	whole.Go(func() {
-		if failed = fleet.Run(ctx); failed != nil {
+		if failed = crash.Guard("the test for noisy neighbours", func() error { return fleet.Run(ctx) }); failed != nil {
 			stop(failed) // the aggressor's part is of no use without this one
 		}
 	})

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/crash"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/isolation"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
@@ -162,7 +163,10 @@ func (c *rateCheck) send(ctx context.Context, rate float64, n int, untilRefused 
 		}
 		i := made
 		all.Go(func() {
-			tries[i], errs[i] = c.try(ctx)
+			errs[i] = crash.Guard("the test of the rate limit", func() (err error) {
+				tries[i], err = c.try(ctx)
+				return err
+			})
 			if tries[i].Limited || errs[i] != nil {
 				done.Store(true)
 			}

@@ -207,7 +207,9 @@ func (w *Worker) load(ctx context.Context, b *export.Bundle) error {
 		defer w.removeTenants(context.WithoutCancel(ctx), tenants.ledger, b)
 	}
 	if err == nil {
-		err = w.ask(ctx, tenants, b)
+		asking, end := context.WithCancel(ctx) // whoever is still at work after a crash goes home
+		err = crash.Guard("this worker", func() error { return w.ask(asking, tenants, b) })
+		end()
 	}
 	// Whatever happens during the clean-up, it did not stop the load.
 	var stopped *Stopped

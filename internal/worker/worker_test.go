@@ -242,6 +242,21 @@ func TestACrashKeepsWhatWasMeasuredAndCleansUp(t *testing.T) {
 	}
 }
 
+// TestACrashOfTheWorkerItself leaves a document and no tenants, too.
+func TestACrashOfTheWorkerItself(t *testing.T) {
+	p := target(t, platformsim.Options{})
+	w := prepare(t, targets(p)+busy, func(o *worker.Options) {
+		o.Start = func(context.Context) (time.Time, stats.Totals, error) { panic("a fault of this tool") }
+	})
+	b, err := w.Run(t.Context())
+	if err == nil || b.Verdict.Status != verdict.Broken || !strings.Contains(b.Stop.Detail, "this worker crashed") || b.Cleanup == nil || b.Cleanup.Status != "done" {
+		t.Errorf("%v, %+v, %+v, %+v", err, b.Verdict, b.Stop, b.Cleanup)
+	}
+	if s := p.State(); s.Orgs != 0 || s.ActiveKeys != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+}
+
 func TestADryRunPassesWithPromises(t *testing.T) {
 	p := target(t, platformsim.Options{})
 	b := run(t, targets(p)+busy+"  slo: {e2e: {p95: 1s}, ttft: {p95: 1s}, errorRate: 1%, availability: 99%}\n  advanced: {dryRun: true}\n")
