@@ -150,6 +150,12 @@ func findLedgers(output, run string) ([]string, error) {
 	return ledgers, nil
 }
 
+// nameCleanup has the platform's logs and traces tell whose clean-up it was.
+func nameCleanup(tenancy *platform.Tenancy, head ledger.Header) {
+	ratio, _ := traceRatio(os.Getenv) // of a wrong one the run has warned
+	tenancy.Name(platform.Naming{Prefix: fmt.Sprintf("%s-cleanup-%d-", head.RunID, head.Worker), Ratio: ratio})
+}
+
 func cleanLedger(cmd *cobra.Command, path string, conn platform.Connection, admin platform.Admin) error {
 	out := cmd.OutOrStdout()
 	release, err := ledger.Claim(path)
@@ -183,6 +189,7 @@ func cleanLedger(cmd *cobra.Command, path string, conn platform.Connection, admi
 	if err != nil {
 		return usageError{fmt.Errorf("%w: give the run's scenario with --config, or set %s, or %s and %s", err, adminKeyEnv, adminEmailEnv, adminPasswordEnv)}
 	}
+	nameCleanup(tenancy, head)
 	defer func() { _ = tenancy.Close(context.WithoutCancel(cmd.Context())) }() // a token more or less; it expires
 	faults := zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.AddSync(cmd.ErrOrStderr()), zap.ErrorLevel))
 	report := worker.RemoveTenants(cmd.Context(), tenancy, book, faults)

@@ -146,6 +146,7 @@ func (r *localRun) cleanAfter(ctx context.Context, s *config.Scenario, index int
 	if err != nil {
 		return incomplete(err)
 	}
+	nameCleanup(tenancy, book.Header())
 	ctx, cancel := context.WithTimeout(ctx, lostCleanup)
 	defer cancel()
 	defer func() { _ = tenancy.Close(ctx) }() // a token more or less; it expires

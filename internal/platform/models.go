@@ -33,6 +33,7 @@ func (c *Client) Models(ctx context.Context, key secret.String) ([]ModelInfo, er
 	defer cancel(nil)
 	req := c.request(k.ctx, http.MethodGet, c.targets[ModelList].url, key)
 	delete(req.Header, "Content-Type")
+	addHeaders(ctx, req.Header)
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return nil, k.broken(err, "no answer")

@@ -44,6 +44,7 @@ func (r *retrying) call(ctx context.Context, c apiCall, into any) error {
 		// 1 ± 1 times half the bound is anything from nothing to the bound.
 		InitialInterval: r.first / 2, MaxInterval: r.longest / 2, Multiplier: 2, RandomizationFactor: 1,
 	}}
+	ctx = tries(ctx)
 	var last error
 	tried, doubtful := 0, false
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {

@@ -42,21 +42,6 @@ var (
 	_ caller = (*retrying)(nil)
 )
 
-// name is what calls are found by on the platform.
-type name struct {
-	id    string
-	trace record.Trace
-}
-
-type nameKey struct{}
-
-// Named returns a context in which calls of the User/Org API carry the id as
-// X-Request-Id and the trace as traceparent, as inference calls do. All calls
-// that one operation takes have the same.
-func Named(ctx context.Context, id string, trace record.Trace) context.Context {
-	return context.WithValue(ctx, nameKey{}, name{id, trace})
-}
-
 // maxAnswer bounds what is read of one answer: a list of all users of a large
 // organization is the longest.
 const maxAnswer = 64 << 20
@@ -67,6 +52,7 @@ type userOrg struct {
 	base    string
 	headers map[string]secret.String
 	http    *http.Client
+	namer   *namer // nil: only those calls have names that their callers named
 }
 
 func newUserOrg(conn Connection) (*userOrg, error) {
@@ -90,11 +76,16 @@ func newUserOrg(conn Connection) (*userOrg, error) {
 }
 
 func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
+	return u.namer.call(ctx, c, func(ctx context.Context) (status int, err error) { return u.send(ctx, c, into) })
+}
+
+// send makes the call, and returns the status of the answer, if there was one.
+func (u *userOrg) send(ctx context.Context, c apiCall, into any) (status int, err error) {
 	var body io.Reader
 	if c.body != nil {
 		b, err := json.Marshal(c.body)
 		if err != nil {
-			return &Error{Op: c.op(), Kind: record.Validation, Err: fmt.Errorf("encode the request: %w", err)}
+			return 0, &Error{Op: c.op(), Kind: record.Validation, Err: fmt.Errorf("encode the request: %w", err)}
 		}
 		body = bytes.NewReader(b)
 	}
@@ -102,7 +93,7 @@ func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
 	broken := func(err error) error { return u.broken(parent, ctx, c.op(), err, "no complete answer", u.hide(c)) }
 	if c.method == http.MethodPost {
 		if ctx.Err() != nil {
-			return broken(context.Cause(ctx))
+			return 0, broken(context.Cause(ctx))
 		}
 		finish, done := patient(ctx, finishTime)
 		defer done()
@@ -112,7 +103,7 @@ func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, c.method, u.base+c.path, body)
 	if err != nil {
-		return &Error{Op: c.op(), Kind: record.Validation, Err: err}
+		return 0, &Error{Op: c.op(), Kind: record.Validation, Err: err}
 	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
@@ -130,37 +121,30 @@ func (u *userOrg) call(ctx context.Context, c apiCall, into any) error {
 			req.Host = value.Reveal() // the header alone is not sent
 		}
 	}
-	if n, ok := ctx.Value(nameKey{}).(name); ok {
-		if n.id != "" {
-			req.Header.Set("X-Request-Id", n.id)
-		}
-		if !n.trace.ID.IsZero() {
-			req.Header.Set("Traceparent", string(n.trace.AppendHeader(nil)))
-		}
-	}
+	addHeaders(ctx, req.Header)
 
 	resp, err := u.http.Do(req)
 	if err != nil {
-		return broken(err)
+		return 0, broken(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read from
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return broken(err)
+		return 0, broken(err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		e := refused(c.op(), resp.StatusCode, resp.Header, answer, req.ContentLength, u.hide(c))
 		e.Err = absent(resp.StatusCode, answer)
-		return e
+		return resp.StatusCode, e
 	}
 	if into == nil {
-		return nil
+		return resp.StatusCode, nil
 	}
 	if err := json.Unmarshal(answer, into); err != nil {
-		return &Error{Op: c.op(), Kind: record.InvalidResponse, Status: resp.StatusCode,
+		return resp.StatusCode, &Error{Op: c.op(), Kind: record.InvalidResponse, Status: resp.StatusCode,
 			Message: u.hide(c).line("the answer is not the JSON expected here: " + string(answer)), Err: err}
 	}
-	return nil
+	return resp.StatusCode, nil
 }
 
 // finishTime is how long a call that creates something may still take when

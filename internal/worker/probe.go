@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -88,6 +89,19 @@ func (w *Worker) logRequest(r *record.Record) {
 		zap.String("model", r.Model), zap.Int("attempt", r.Attempt), zap.Bool("final", r.Final), zap.Stringer("outcome", r.Outcome), zap.String("kind", string(r.Kind)),
 		zap.Int("status", r.Status), zap.Duration("scheduled", r.Scheduled), zap.Duration("ttft", ttft), zap.Duration("e2e", r.E2E()),
 		zap.Int("promptTokens", r.PromptTokens), zap.Int("completionTokens", r.CompletionTokens), zap.String("message", r.Message))
+}
+
+// nameTenants has the platform, its logs and traces tell which calls of the
+// User/Org API are this run's.
+func (w *Worker) nameTenants() {
+	n := platform.Naming{Prefix: fmt.Sprintf("%s-%s-%d-", w.RunID, platform.TenantPhase, w.Worker), Ratio: w.TraceRatio, Epoch: time.Now()}
+	if w.Attempt > 0 {
+		n.Prefix = fmt.Sprintf("%s.%d-%s-%d-", w.RunID, w.Attempt, platform.TenantPhase, w.Worker)
+	}
+	if w.Traces != nil {
+		n.Sink = w.Traces.Since(n.Epoch)
+	}
+	w.tenancy.Name(n)
 }
 
 // closeTraces sends the last spans, and says if any were lost.

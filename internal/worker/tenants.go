@@ -299,7 +299,18 @@ func (w *Worker) models(ctx context.Context, key secret.String) ([]platform.Mode
 		return nil, err
 	}
 	defer client.Close()
-	models, err := client.Models(ctx, key)
+	asked := record.Record{
+		ID: w.RunID + "-" + PreFlight + "-models", Trace: record.NewTrace(w.TraceRatio), Phase: PreFlight, Endpoint: "GET /v1/models", Sent: client.Now(),
+	}
+	asked.Scheduled = asked.Sent
+	models, err := client.Models(platform.Named(ctx, asked.ID, asked.Trace), key)
+	if w.Traces != nil {
+		asked.Done = client.Now()
+		if e := (*platform.Error)(nil); errors.As(err, &e) {
+			asked.Status, asked.Outcome, asked.Kind, asked.Message = e.Status, e.Outcome(), e.Kind, e.Error()
+		}
+		w.Traces.Since(client.Epoch()).Add(&asked)
+	}
 	if err == nil && len(models) == 0 {
 		err = errors.New("its list of models is empty")
 	}

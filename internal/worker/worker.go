@@ -155,6 +155,7 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 		if w.tenancy, err = platform.NewTenancy(w.job.userOrg, w.job.admin); err != nil {
 			return nil, err
 		}
+		w.nameTenants()
 	}
 	if w.outside, err = w.lookFromOutside(); err != nil {
 		return nil, err

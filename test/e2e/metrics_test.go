@@ -265,20 +265,24 @@ func (o *openTelemetry) metrics() map[string]*otlp.Metric {
 	return latest
 }
 
-// spans counts them, and the traces that they are in.
-func (o *openTelemetry) spans() (spans int, traces map[string]bool) {
+// spans counts those of requests and of other calls, and the traces that they are in.
+func (o *openTelemetry) spans() (requests, others int, traces map[string]bool) {
 	traces = map[string]bool{}
 	got(o, "traces", &otlptrace.TracesData{}, func(m *otlptrace.TracesData) {
 		for _, resource := range m.ResourceSpans {
 			for _, scope := range resource.ScopeSpans {
-				spans += len(scope.Spans)
 				for _, s := range scope.Spans {
+					if strings.Contains(s.Name, "/v1/") {
+						others++
+					} else {
+						requests++
+					}
 					traces[hex.EncodeToString(s.TraceId)] = true
 				}
 			}
 		}
 	})
-	return spans, traces
+	return requests, others, traces
 }
 
 // observed is a load of three organizations whose every metric says something:
@@ -382,8 +386,11 @@ func TestMetrics(t *testing.T) {
 	if want := b.Summary.Overall().Latency.TTFT.Count(); count != want {
 		t.Errorf("%d times to first token by OTLP, %d in the result", count, want)
 	}
-	spans, traces := otel.spans()
-	t.Logf("%d spans in %d traces", spans, len(traces))
+	spans, others, traces := otel.spans()
+	t.Logf("%d spans of requests and %d of tenants, in %d traces", spans, others, len(traces))
+	if made := b.Bootstrap; others < made.Orgs+made.Users+made.Keys+b.Cleanup.DeletedOrgs {
+		t.Errorf("%d spans of calls that made and removed %+v", others, made)
+	}
 	if uint64(spans) != b.Headline.Requests { // #nosec G115 -- a count
 		t.Errorf("%d spans, %d requests in the result", spans, b.Headline.Requests)
 	}
