@@ -11,6 +11,14 @@ if [ ! -x "$bin/versitygw-$version" ]; then
 fi
 ln -sf "versitygw-$version" "$bin/versitygw"
 
+# The loader of Docker Compose, which is what reads compose.yaml there.
+version=v2.16.2
+if [ ! -x "$bin/compose-$version" ]; then
+  GOBIN="$bin" GOFLAGS= go install "github.com/compose-spec/compose-go/v2/cmd@$version"
+  mv "$bin/cmd" "$bin/compose-$version"
+fi
+ln -sf "compose-$version" "$bin/compose"
+
 # An OpenTelemetry Collector, from parts of its project.
 (cd "$(dirname "$0")/collector" && GOFLAGS=-buildvcs=false go build -o "$bin/collector" .)
 
