@@ -391,7 +391,7 @@ func (p *pod) serve(ctx context.Context, w *worker.Worker) error {
 		defer p.mu.Unlock()
 		p.stop(export.Stop{Reason: "interrupted", Detail: reason})
 	}}
-	pages := server.New(server.Options{Status: w.Status, Pulse: w.Pulse()})
+	pages := server.New(server.Options{Status: w.Status, Age: w.Pulse().Age})
 	meet := desk.Handler()
 	for _, pattern := range desk.Patterns() {
 		pages.Handle(pattern, meet)

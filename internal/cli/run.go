@@ -187,7 +187,13 @@ func (r *localRun) run(ctx context.Context, path string) error {
 			}
 			return w.Gatherer().Gather()
 		})
-		err = r.serve(ctx, func() server.Status { return w.StatusOf(snapshot()) }, w.Pulse(), metered)
+		age := func() (time.Duration, bool) {
+			if c := crew.Load(); c != nil {
+				return c.Age()
+			}
+			return w.Pulse().Age()
+		}
+		err = r.serve(ctx, func() server.Status { return w.StatusOf(snapshot()) }, age, metered)
 	}
 	if err != nil {
 		if traces != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -22,7 +23,7 @@ func (r *localRun) showFlags(cmd *cobra.Command) {
 
 // serve starts the server about the run, if one is wanted. metered is what is
 // scraped there.
-func (r *localRun) serve(ctx context.Context, status func() server.Status, pulse *server.Pulse, metered prometheus.Gatherer) error {
+func (r *localRun) serve(ctx context.Context, status func() server.Status, age func() (time.Duration, bool), metered prometheus.Gatherer) error {
 	if r.listen == "" {
 		if r.profiles {
 			return errors.New("--pprof needs --listen, which says where")
@@ -30,7 +31,7 @@ func (r *localRun) serve(ctx context.Context, status func() server.Status, pulse
 		return nil
 	}
 	pages := server.New(server.Options{
-		Status: status, Pulse: pulse,
+		Status: status, Age: age,
 		Profiles: r.profiles, Token: secret.New(os.Getenv(server.TokenEnv)),
 	})
 	r.scraped = metrics.NewPage(metered)

@@ -52,6 +52,9 @@ type Snapshot struct {
 	Latency *stats.Latencies
 	// Errors are most frequent first.
 	Errors []stats.ErrorCount
+	// Beat is when the loop that makes the load last went round, of several the one
+	// for which that is longest ago; zero while none is expected to.
+	Beat time.Time `json:",omitzero"`
 	// CostLimitMicroUSD is what the run may spend, 0 if anything.
 	CostLimitMicroUSD int64
 	// Warnings are all so far, in order; each is printed once, and stays.

@@ -3,6 +3,7 @@ package live
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 )
@@ -49,7 +50,19 @@ func (t *Tally) Gone(worker int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := &t.parts[worker]
-	p.Stage, p.Users, p.TargetUsers = "finished", 0, 0
+	p.Stage, p.Users, p.TargetUsers, p.Beat = "finished", 0, 0, time.Time{}
+}
+
+// Beat is that of the sum.
+func (t *Tally) Beat() (oldest time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.parts {
+		if b := t.parts[i].Beat; !b.IsZero() && (oldest.IsZero() || b.Before(oldest)) {
+			oldest = b
+		}
+	}
+	return oldest
 }
 
 // Replace says that somebody else begins in a worker's place: what was counted

@@ -216,5 +216,15 @@ func (c *Crew) before() state {
 	return ready
 }
 
+// Age is how long ago the loop of a child last went round, as far as is known; of
+// all that are expected to the longest, if any are.
+func (c *Crew) Age() (age time.Duration, expected bool) {
+	oldest := c.tally.Beat()
+	if oldest.IsZero() {
+		return 0, false
+	}
+	return time.Since(oldest), true
+}
+
 // Snapshot is the sum of what all children said last.
 func (c *Crew) Snapshot() live.Snapshot { return c.tally.Snapshot() }

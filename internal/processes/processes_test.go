@@ -181,6 +181,46 @@ func TestOrphan(t *testing.T) {
 	}
 }
 
+// A child whose loop stands still, or that says nothing any more, is seen; one
+// that has ended is not expected to go round.
+func TestTheOldestBeatCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		beating := func(last func() time.Time, ends time.Duration) func(*processes.Child) error {
+			return func(c *processes.Child) error {
+				unfollow := c.Follow(func() live.Snapshot { return live.Snapshot{Stage: live.Running, Beat: last()} })
+				time.Sleep(ends)
+				unfollow()
+				c.Finish(document(c, "completed"))
+				return nil
+			}
+		}
+		began := time.Now()
+		c := crew(t, beating(time.Now, time.Hour), beating(func() time.Time { return began }, 30*time.Second))
+		if age, expected := c.Age(); expected {
+			t.Errorf("a beat was expected %v ago, before any", age)
+		}
+		ran := make(chan struct{})
+		go func() {
+			defer close(ran)
+			c.Run(t.Context())
+		}()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if age, expected := c.Age(); !expected || age != 20*time.Second {
+			t.Errorf("%v, %v: the second stands still for 20s", age, expected)
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if age, expected := c.Age(); !expected || age > time.Second {
+			t.Errorf("%v, %v: the second has ended", age, expected)
+		}
+		<-ran
+		if _, expected := c.Age(); expected {
+			t.Error("all have ended")
+		}
+	})
+}
+
 func TestSnapshotIsTheSum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		say := func(s live.Snapshot) func(*processes.Child) error {

@@ -81,8 +81,9 @@ type Requests struct {
 type Options struct {
 	// Status is called for every request but those of /healthz.
 	Status func() Status
-	// Pulse is the heartbeat of the loop that makes the load.
-	Pulse *Pulse
+	// Age is how long ago the loop that makes the load last went round, and whether
+	// it is expected to; that of a [Pulse].
+	Age func() (age time.Duration, expected bool)
 	// Patience is how old a heartbeat may be; 0 means 10 s.
 	Patience time.Duration
 	// Profiles serves pprof: to whoever sends Token as bearer token, or without
@@ -129,7 +130,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // alive asks for nothing that a stuck run might hold locked.
 func (s *Server) alive(w http.ResponseWriter, _ *http.Request) {
-	if age, expected := s.opt.Pulse.Age(); expected && age > s.opt.Patience {
+	if age, expected := s.opt.Age(); expected && age > s.opt.Patience {
 		http.Error(w, fmt.Sprintf("the loop that makes the load has stood still for %v", age.Round(time.Millisecond)), http.StatusServiceUnavailable)
 		return
 	}
@@ -146,7 +147,7 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	now := s.opt.Status()
-	if age, expected := s.opt.Pulse.Age(); expected {
+	if age, expected := s.opt.Age(); expected {
 		seconds := age.Seconds()
 		now.HeartbeatSeconds = &seconds
 	}

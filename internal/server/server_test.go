@@ -29,7 +29,7 @@ func ask(h http.Handler, path string) (code int, body string) {
 func TestAStuckSchedulerIsNotAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pulse server.Pulse
-		s := server.New(server.Options{Pulse: &pulse})
+		s := server.New(server.Options{Age: pulse.Age})
 		alive := func(want int, when string) {
 			t.Helper()
 			synctest.Wait()
@@ -85,7 +85,7 @@ func TestAStuckSchedulerIsNotAlive(t *testing.T) {
 func TestReadyAndStatus(t *testing.T) {
 	var pulse server.Pulse
 	now := server.Status{Run: "r", Stage: "creating tenants"}
-	s := server.New(server.Options{Pulse: &pulse, Status: func() server.Status { return now }})
+	s := server.New(server.Options{Age: pulse.Age, Status: func() server.Status { return now }})
 	s.Handle("GET /metrics", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "mine") }))
 
 	if code, body := ask(s, "/readyz"); code != 503 || !strings.Contains(body, "creating tenants") {
@@ -125,7 +125,7 @@ func TestProfiles(t *testing.T) {
 		{"the token", "sesame", "pod.example", "Bearer sesame", 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := server.New(server.Options{Pulse: new(server.Pulse), Profiles: true, Token: secret.New(c.token)})
+			s := server.New(server.Options{Age: new(server.Pulse).Age, Profiles: true, Token: secret.New(c.token)})
 			l, err := server.Start(t.Context(), ":0", s)
 			if err != nil {
 				t.Fatal(err)
@@ -150,7 +150,7 @@ func TestProfiles(t *testing.T) {
 }
 
 func TestWhereToListen(t *testing.T) {
-	s := server.New(server.Options{Pulse: new(server.Pulse), Profiles: true})
+	s := server.New(server.Options{Age: new(server.Pulse).Age, Profiles: true})
 	for address, want := range map[string]string{
 		"nonsense":  "not host:port",
 		"0.0.0.0:0": "open to the network",
@@ -171,7 +171,7 @@ func TestWhereToListen(t *testing.T) {
 		t.Error(err)
 	}
 	t.Setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-	if l, err = server.Start(t.Context(), ":0", server.New(server.Options{Pulse: new(server.Pulse)})); err != nil || strings.Contains(l.URL(), "127.0.0.1") {
+	if l, err = server.Start(t.Context(), ":0", server.New(server.Options{Age: new(server.Pulse).Age})); err != nil || strings.Contains(l.URL(), "127.0.0.1") {
 		t.Fatalf("in a pod: %v, %v", l, err)
 	}
 	if err := l.Close(); err != nil {

@@ -309,6 +309,9 @@ func (w *Worker) Snapshot() live.Snapshot {
 	w.mu.Lock()
 	s := live.Snapshot{Stage: w.stage, Total: w.job.planned, CostLimitMicroUSD: w.job.limits.CostMicroUSD, Phases: len(w.job.phases)}
 	s.Warnings = append(s.Warnings, w.warnings...)
+	if age, expected := w.pulse.Age(); expected {
+		s.Beat = time.Now().Add(-age)
+	}
 	fleet, epoch, tick := w.fleet, w.epoch, w.tick
 	w.mu.Unlock()
 	if fleet == nil {
