@@ -3,11 +3,6 @@
 package main
 
 import (
-	"context"
-	"os"
-	"os/signal"
-	"syscall"
-
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cli"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cli/cluster"
 )
@@ -15,10 +10,4 @@ import (
 // version is set by the build.
 var version = "dev"
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second signal ends the process
-	code := cli.Run(ctx, version, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, cluster.Only)
-	stop()
-	os.Exit(code)
-}
+func main() { cli.Main(version, cluster.Only) }

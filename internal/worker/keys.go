@@ -236,17 +236,26 @@ func (t *keyTest) describe(b *export.Bundle) {
 	for _, action := range []string{export.Revoke, export.Suspend} {
 		v := export.KeyLifecycle{Action: action, Within: t.spec.Within}
 		var seen []isolation.Key
+		never := 0
 		for _, k := range t.trials {
-			if k.action != action {
+			switch {
+			case k.action != action:
+				continue
+			case k.withdrawn == 0:
+				never++
 				continue
 			}
 			seen = append(seen, k.seen)
 			v.Keys = append(v.Keys, k.export())
 		}
-		if len(seen) == 0 {
+		if len(seen)+never == 0 {
 			continue
 		}
 		r := isolation.Keys(seen, t.spec.Within)
+		if never > 0 && r.Verdict != isolation.Outlived {
+			r.Verdict = isolation.Undecided
+			r.Reason = fmt.Sprintf("%d of %d keys were never withdrawn: the load ended before, or it failed", never, never+len(seen))
+		}
 		v.Verdict, v.Reason, v.Late, v.Endless = string(r.Verdict), r.Reason, r.Late, r.Endless
 		v.Median, v.Max = known(r.Median, r.MedianKnown), known(r.Max, r.MaxKnown)
 		b.KeyLifecycle = append(b.KeyLifecycle, v)
