@@ -28,6 +28,7 @@ import (
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/metrics"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/orchestrator/monitor"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 )
 
@@ -371,6 +372,14 @@ func TestMetrics(t *testing.T) {
 				t.Errorf("%s: %s is %v (%v), %v in the result", way, q, got, there, want)
 			}
 		}
+	}
+	// Whoever asks for the run gets it once, though it came by several ways.
+	asked, err := monitor.NewPrometheus(m.prometheusURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := asked.Ask(t.Context(), "metrics"); err != nil || got.Requests != float64(b.Headline.Requests) {
+		t.Errorf("%+v (%v), %d requests in the result", got, err, b.Headline.Requests)
 	}
 	collected, total := otel.metrics(), 0.0
 	for _, point := range collected["loadtest_user_requests_total"].GetSum().GetDataPoints() {
