@@ -4,7 +4,8 @@
 // Everything stands in the ledger before it exists and again before it is
 // used, so that whatever interrupts [Run], what it made can be removed. Keys
 // live in memory only. Run is idempotent: done again for the same run, it
-// adopts what is there already.
+// adopts what is there already. That is also how workers share an organization:
+// each creates it, and whoever is not the first adopts it.
 package bootstrap
 
 import (
@@ -65,7 +66,7 @@ type Options struct {
 
 // Result is what was created.
 type Result struct {
-	Orgs     []Org // in the order of the plan
+	Orgs     []Org // in the order of the plan; parts of those that several workers have users in
 	Users    int   // in all organizations
 	Keys     int   // of all users
 	Retries  int64 // calls that had to be repeated
@@ -168,13 +169,26 @@ func (b *builder) allOrgs(ctx context.Context) error {
 	return g.Wait()
 }
 
+// anew is how often a shared organization is created again that another worker
+// found without users and removed, since its own part was over already.
+const anew = 3
+
 func (b *builder) allUsers(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.Parallel)
 	for _, org := range b.orgs {
 		for i, planned := range org.Org.Users {
 			create := func() error {
-				user, err := b.user(ctx, platform.OrgRef{ID: org.ID, Slug: org.Slug}, planned)
+				ref := platform.OrgRef{ID: org.ID, Slug: org.Slug}
+				user, err := b.user(ctx, ref, planned)
+				for range anew {
+					if org.Part == 0 || !errors.Is(err, platform.ErrNotFound) {
+						break
+					}
+					if ref, err = b.org(ctx, org.Org); err == nil {
+						user, err = b.user(ctx, ref, planned)
+					}
+				}
 				if err != nil {
 					return fmt.Errorf("create user %s of organization %s: %w", planned.Email, org.Slug, err)
 				}
@@ -192,7 +206,7 @@ func (b *builder) org(ctx context.Context, p plan.Org) (platform.OrgRef, error) 
 	if ctx.Err() != nil {
 		return platform.OrgRef{}, context.Cause(ctx) // before anything is written
 	}
-	entry := ledger.Org(p.Slug)
+	entry := ledger.PartOf(p.Slug, p.Part)
 	if err := b.Ledger.Intend(entry); err != nil {
 		return platform.OrgRef{}, err
 	}
@@ -200,7 +214,7 @@ func (b *builder) org(ctx context.Context, p plan.Org) (platform.OrgRef, error) 
 	maps.Copy(metadata, b.OrgMetadata)
 	metadata[platform.RunKey] = b.RunID
 	ref, err := b.Tenancy.CreateOrg(ctx, platform.NewOrg{
-		Name: p.Name, Slug: p.Slug, Metadata: metadata, Budget: platform.Budget(p.Budget), RateLimit: b.RateLimit,
+		Name: p.Name, Slug: p.Slug, Metadata: metadata, Budget: platform.Budget(p.Budget), RateLimit: b.RateLimit, Shared: p.Part > 0,
 	})
 	if err != nil {
 		if b.fresh && errors.Is(err, platform.ErrNotDone) {

@@ -32,8 +32,10 @@ type Tenancy interface {
 	FindOrg(ctx context.Context, slug string) (platform.Org, error)
 	FindUser(ctx context.Context, org platform.OrgRef, email string) (platform.UserRef, error)
 	HasUser(context.Context, platform.OrgRef, platform.UserRef) (bool, error)
+	HasUsers(context.Context, platform.OrgRef) (bool, error)
 	DeleteOrg(context.Context, platform.OrgRef) (platform.Removal, error)
 	RemoveOrg(context.Context, platform.OrgRef) (platform.Removal, error)
+	SuspendOrg(context.Context, platform.OrgRef) (platform.Removal, error)
 	RemoveUser(context.Context, platform.OrgRef, platform.UserRef) (platform.Removal, error)
 	RemoveKey(ctx context.Context, org platform.OrgRef, user platform.UserRef, keyID string) (platform.Removal, error)
 	Notes() []string
@@ -142,7 +144,7 @@ func (c *cleaner) removeOrg(ctx context.Context, o ledger.OutstandingOrg) {
 		return
 	}
 	var removal platform.Removal
-	if c.cascades.Load() != no {
+	if o.Part == 0 && c.cascades.Load() != no {
 		var err error
 		removal, err = call(ctx, c, func() (platform.Removal, error) { return c.Tenancy.DeleteOrg(ctx, ref) })
 		switch {
@@ -155,7 +157,12 @@ func (c *cleaner) removeOrg(ctx context.Context, o ledger.OutstandingOrg) {
 		}
 		// One that cannot be deleted as it is may be emptied first.
 	}
+	blind := o.Part > 0 && c.blind(ctx, ref, o)
 	if !c.users(ctx, ref, o) || o.State == ledger.Suspended {
+		return
+	}
+	if o.Part > 0 {
+		c.leave(ctx, ref, o, blind)
 		return
 	}
 	if removal == 0 {
@@ -167,6 +174,48 @@ func (c *cleaner) removeOrg(ctx context.Context, o ledger.OutstandingOrg) {
 		}
 	}
 	c.removed(ledger.Org(o.Slug), removal)
+}
+
+// leave ends this worker's part of an organization that others have users in,
+// too, when its own are gone: whoever finds no more users removes it. All look
+// after they have removed theirs, so that at least the last one finds none.
+//
+// Where users cannot be listed, nobody can tell. Organizations are not deleted
+// there but suspended, which stops no key: the first of the workers does that.
+func (c *cleaner) leave(ctx context.Context, ref platform.OrgRef, o ledger.OutstandingOrg, blind bool) {
+	entry := ledger.Org(o.Slug)
+	used, err := c.used(ctx, ref)
+	removal := platform.Gone
+	switch {
+	case used, blind && o.Part > 1:
+		c.wrote(c.Ledger.Left(entry))
+		return
+	case blind:
+		err = errors.ErrUnsupported
+	case err == nil:
+		removal, err = call(ctx, c, func() (platform.Removal, error) { return c.Tenancy.DeleteOrg(ctx, ref) })
+	case errors.Is(err, platform.ErrNotFound):
+		err = nil // another was faster
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		removal, err = call(ctx, c, func() (platform.Removal, error) { return c.Tenancy.SuspendOrg(ctx, ref) })
+	}
+	if err != nil {
+		c.failed(fmt.Errorf("remove organization %s: %w", o.Slug, err))
+		return
+	}
+	c.removed(entry, removal)
+}
+
+// used reports whether an organization has users.
+func (c *cleaner) used(ctx context.Context, ref platform.OrgRef) (bool, error) {
+	return call(ctx, c, func() (bool, error) { return c.Tenancy.HasUsers(ctx, ref) })
+}
+
+// blind reports whether the platform shows no users where there are some.
+func (c *cleaner) blind(ctx context.Context, ref platform.OrgRef, o ledger.OutstandingOrg) bool {
+	used, err := c.used(ctx, ref)
+	return err == nil && !used && known(o.Users)
 }
 
 // locate returns what names the organization on the platform, and whether

@@ -142,6 +142,25 @@ func (f *fake) HasUser(_ context.Context, _ platform.OrgRef, u platform.UserRef)
 	return there, f.called("look at " + u.ID)
 }
 
+func (f *fake) HasUsers(_ context.Context, o platform.OrgRef) (used bool, _ error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cannotDelete {
+		return false, nil
+	}
+	if _, there := f.there[o.ID]; !there {
+		return false, platform.ErrNotFound
+	}
+	for id := range f.there {
+		used = used || id != o.ID && strings.HasPrefix(id, o.ID)
+	}
+	return used, f.called("list " + o.ID)
+}
+
+func (f *fake) SuspendOrg(_ context.Context, o platform.OrgRef) (platform.Removal, error) {
+	return f.remove(o.ID, false)
+}
+
 func (f *fake) DeleteOrg(_ context.Context, o platform.OrgRef) (platform.Removal, error) {
 	if f.cannotDelete {
 		return 0, errors.ErrUnsupported
@@ -227,6 +246,27 @@ func TestRun(t *testing.T) {
 			do(t, l.Created(ledger.Org("o1"), "o1"), l.Created(ledger.User("o1", "u1"), "o1u1"),
 				l.Intend(ledger.User("o1", "u2")), l.Intend(ledger.Key("o1", "u1", "lost")))
 		}, first: "deleted 0/0/0 revoked 0 suspended 2 gone 0 remaining 0 failures 0", left: 13, note: "nobody knows their secrets"},
+		{name: "others have users, too", ledger: func(t *testing.T, l *ledger.Ledger) {
+			do(t, l.Created(ledger.PartOf("o1", 1), "o1"), l.Created(ledger.User("o1", "u1"), "o1u1"), l.Created(ledger.Key("o1", "u1", "k"), "o1u1k"))
+		}, first: "deleted 0/1/1 revoked 0 suspended 0 gone 0 remaining 0 failures 0", left: 13, calls: 4},
+		{name: "others had users, too", ledger: func(t *testing.T, l *ledger.Ledger) {
+			do(t, l.Created(ledger.PartOf("o1", 2), "o1"), l.Created(ledger.User("o1", "u1"), "o1u1"), l.Created(ledger.Key("o1", "u1", "k"), "o1u1k"),
+				l.Created(ledger.User("o1", "u2"), "o1u2"))
+		}, first: "deleted 1/2/1 revoked 0 suspended 0 gone 0 remaining 0 failures 0", left: 10},
+		{name: "another of those who had users was faster", ledger: func(t *testing.T, l *ledger.Ledger) {
+			do(t, l.Created(ledger.PartOf("o4", 2), "o4"), l.Created(ledger.User("o4", "u1"), "o4u1"))
+		}, first: "deleted 0/0/0 revoked 0 suspended 0 gone 2 remaining 0 failures 0", left: 15},
+		{name: "whether others have users cannot be seen", platform: func(f *fake) { f.fail = failAt("list o1") }, ledger: func(t *testing.T, l *ledger.Ledger) {
+			do(t, l.Created(ledger.PartOf("o1", 1), "o1"), l.Created(ledger.User("o1", "u1"), "o1u1"), l.Created(ledger.Key("o1", "u1", "k"), "o1u1k"),
+				l.Created(ledger.User("o1", "u2"), "o1u2"))
+		}, first: "deleted 0/2/1 revoked 0 suspended 0 gone 0 remaining 1 failures 1",
+			second: "deleted 1/0/0 revoked 0 suspended 0 gone 0 remaining 0 failures 0", left: 11, err: "remove organization o1"},
+		{name: "shared, cannot delete, the first", platform: func(f *fake) { f.cannotDelete = true }, ledger: func(t *testing.T, l *ledger.Ledger) {
+			do(t, l.Created(ledger.PartOf("o1", 1), "o1"), l.Created(ledger.User("o1", "u1"), "o1u1"))
+		}, first: "deleted 0/0/0 revoked 0 suspended 2 gone 0 remaining 0 failures 0", left: 13},
+		{name: "shared, cannot delete, another", platform: func(f *fake) { f.cannotDelete = true }, ledger: func(t *testing.T, l *ledger.Ledger) {
+			do(t, l.Created(ledger.PartOf("o1", 2), "o1"), l.Created(ledger.User("o1", "u1"), "o1u1"))
+		}, first: "deleted 0/0/0 revoked 0 suspended 1 gone 0 remaining 0 failures 0", left: 14},
 		{name: "nothing", ledger: func(*testing.T, *ledger.Ledger) {}, first: "deleted 0/0/0 revoked 0 suspended 0 gone 0 remaining 0 failures 0", left: 15},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -495,3 +495,156 @@ func TestThreeWorkers(t *testing.T) {
 	}
 	w.nothingLeft(orgs, 0)
 }
+
+// TestSharedOrganization: three workers have users of one organization. Each
+// creates it, whoever ends first takes nothing from the others, and whoever ends
+// last leaves nothing.
+func TestSharedOrganization(t *testing.T) {
+	type face struct {
+		name   string
+		quirks platformsim.Quirks
+	}
+	all := []face{{"as documented", platformsim.Quirks{}}, {"as observed", platformsim.AsObserved()}}
+	for _, name := range []string{"no-delete", "ghost-orgs", "pending-invites", "api-keys-path"} {
+		var q platformsim.Quirks
+		do(t, q.Set(name, true))
+		all = append(all, face{name, q})
+	}
+	const users = 7
+	for _, face := range all {
+		for _, order := range [][]int{{0, 1, 2}, {2, 0, 1}, {1, 2, 0}, nil} { // nil: all at once
+			t.Run(fmt.Sprint(face.name, order), func(t *testing.T) {
+				w := newWorld(t, face.quirks)
+				orgs := plan.Make(plan.Spec{RunID: runID, Orgs: 1, OrgName: "large", UserName: "u-{index}", Users: plan.Users{Min: users, Max: users}, Workers: 3})
+				ledgers := []*ledger.Ledger{newLedger(t), newLedger(t), newLedger(t)}
+				made := make([]*bootstrap.Result, len(ledgers))
+				together := func(do func(i int)) {
+					var wg sync.WaitGroup
+					for i := range ledgers {
+						wg.Go(func() { do(i) })
+					}
+					wg.Wait()
+				}
+				together(func(i int) {
+					var err error
+					if made[i], err = w.bootstrap(t.Context(), ledgers[i], plan.ForWorker(orgs, i), 4); err != nil {
+						t.Error(err)
+					}
+				})
+				if t.Failed() {
+					return
+				}
+				works := func(i int) (n int) {
+					for _, u := range made[i].Orgs[0].Users {
+						if w.good(u.Keys[0].Reveal()) {
+							n++
+						}
+					}
+					return n
+				}
+				reports := make([]cleanup.Report, len(ledgers))
+				end := func(i int) {
+					var err error
+					if reports[i], err = cleanup.Run(t.Context(), cleanup.Options{Ledger: reopen(t, ledgers[i]), Tenancy: w.tenancy()}); err != nil {
+						t.Error(err)
+					}
+				}
+				ended := map[int]bool{}
+				for _, i := range order {
+					end(i)
+					ended[i] = true
+					for other := range ledgers {
+						if n := works(other); !ended[other] && n != made[other].Users || ended[other] && n > 0 {
+							t.Errorf("after worker %d of %v, %d of %d keys of worker %d work", i, order, n, made[other].Users, other)
+						}
+					}
+				}
+				if order == nil {
+					together(end)
+				}
+				var sum cleanup.Report
+				for _, r := range reports {
+					sum.DeletedOrgs += r.DeletedOrgs
+					sum.DeletedUsers += r.DeletedUsers
+					sum.DeletedKeys += r.DeletedKeys
+					sum.RevokedKeys += r.RevokedKeys
+					sum.Suspended += r.Suspended
+				}
+				if gone := sum.DeletedOrgs + sum.DeletedUsers + sum.Suspended; gone != 1+users && (order != nil || !face.quirks.NoDelete || face.quirks.EmptyLists) || sum.DeletedKeys+sum.RevokedKeys != users {
+					t.Errorf("%s, want an organization, and %d users and keys", counts(sum), users)
+				}
+				w.nothingLeft(orgs, 0)
+			})
+		}
+	}
+}
+
+// TestASharedOrganizationComesBack: a worker whose part is over before another has
+// users removes the organization; the other creates it again.
+func TestASharedOrganizationComesBack(t *testing.T) {
+	for at := 1; at <= 6; at++ { // calls of the other
+		w := newWorld(t, platformsim.Quirks{})
+		orgs := plan.Make(plan.Spec{RunID: runID, Orgs: 1, OrgName: "large", UserName: "u-{index}", Users: plan.Users{Min: 4, Max: 4}, Workers: 2})
+		first, second := newLedger(t), newLedger(t)
+		_, err := w.bootstrap(t.Context(), first, plan.ForWorker(orgs, 0), 1)
+		do(t, err)
+		calls := 0
+		w.onCall = func(int) string {
+			if calls++; calls == at {
+				w.mu.Unlock()
+				defer w.mu.Lock()
+				calls = -100 // the clean-up's are not counted
+				_, err := cleanup.Run(t.Context(), cleanup.Options{Ledger: first, Tenancy: w.tenancy()})
+				do(t, err)
+			}
+			return ""
+		}
+		r, err := w.bootstrap(t.Context(), second, plan.ForWorker(orgs, 1), 1)
+		if err != nil {
+			t.Fatalf("call %d: %v", at, err)
+		}
+		for _, u := range r.Orgs[0].Users {
+			if !w.good(u.Keys[0].Reveal()) {
+				t.Errorf("call %d: the key of %s does not work", at, u.Email)
+			}
+		}
+		report, err := cleanup.Run(t.Context(), cleanup.Options{Ledger: second, Tenancy: w.tenancy()})
+		do(t, err)
+		if report.DeletedOrgs != 1 || report.DeletedUsers != 2 || r.Users != 2 {
+			t.Errorf("call %d: %s", at, counts(report))
+		}
+		w.nothingLeft(orgs, 0)
+	}
+}
+
+// TestReplacedInASharedOrganization: a worker is replaced, on either face, when
+// the first of those who share the organization has ended.
+func TestReplacedInASharedOrganization(t *testing.T) {
+	for _, face := range faces {
+		t.Run(face.name, func(t *testing.T) {
+			w := newWorld(t, face.quirks)
+			orgs := plan.Make(plan.Spec{RunID: runID, Orgs: 1, OrgName: "large", UserName: "u-{index}", Users: plan.Users{Min: 4, Max: 4}, Workers: 2})
+			first, lost, second := newLedger(t), newLedger(t), newLedger(t)
+			for i, l := range []*ledger.Ledger{first, lost} {
+				_, err := w.bootstrap(t.Context(), l, plan.ForWorker(orgs, i), 1)
+				do(t, err)
+			}
+			_, err := cleanup.Run(t.Context(), cleanup.Options{Ledger: first, Tenancy: w.tenancy()})
+			do(t, err)
+			r, err := w.bootstrap(t.Context(), second, plan.ForWorker(orgs, 1), 1)
+			do(t, err)
+			for _, u := range r.Orgs[0].Users {
+				if !w.good(u.Keys[0].Reveal()) {
+					t.Errorf("the key of %s does not work", u.Email)
+				}
+			}
+			_, err = cleanup.Run(t.Context(), cleanup.Options{Ledger: second, Tenancy: w.tenancy()})
+			do(t, err)
+			nameless := 0
+			if face.quirks.EmptyLists {
+				nameless = 2 // nobody finds the users of the one who was lost
+			}
+			w.nothingLeft(orgs, nameless)
+		})
+	}
+}

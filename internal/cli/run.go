@@ -63,7 +63,7 @@ against an embedded, simulated platform.
 
 With --workers N, or spec.workers.replicas in the scenario, N processes share
 the organizations, the users and the limits, begin at one moment, and leave one
-result. An organization is run by one of them.
+result. An organization that is too large for one of them is split.
 
 It leaves a folder with result.json, report.html and run.log, and prints the
 verdict. Ctrl-C ends the run in order: what was measured is kept, the tenants

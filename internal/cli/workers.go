@@ -42,13 +42,9 @@ func (r *localRun) workers(s *config.Scenario) (int, error) {
 	if wanted == 0 {
 		wanted = max(1, s.Spec.Workers.Replicas)
 	}
-	most, err := worker.MostWorkers(s)
+	most, what, err := worker.MostWorkers(s)
 	if err != nil || wanted <= max(1, most) {
 		return wanted, err
-	}
-	what := "organization"
-	if s.Spec.Targets.Credentials != nil {
-		what = "user"
 	}
 	r.say("warning: %s for %s: %s will do, since each is run by one\n",
 		human.Plural(wanted, "worker"), human.Plural(most, what), human.Plural(max(1, most), "worker"))

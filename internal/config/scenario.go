@@ -84,7 +84,7 @@ const (
 // Organizations are the tenants of a run.
 type Organizations struct {
 	Count          int               `yaml:"count" default:"1" min:"1" max:"10000" doc:"How many."`
-	Distribution   Distribution      `yaml:"distribution" default:"even" enum:"even|weighted|random" doc:"How they spread over the workers: in turn; the largest first, each to whom has the fewest users; or in turn in an order drawn from the seed. One worker has them all."`
+	Distribution   Distribution      `yaml:"distribution" default:"even" enum:"even|weighted|random" doc:"How they spread over the workers: in turn; the largest first, each to whom has the fewest users; or in turn in an order drawn from the seed. Where there are fewer of them than workers, or one has more than twice a worker's share of all users, users are spread instead, evenly. One worker has them all."`
 	NamingPattern  string            `yaml:"namingPattern" default:"loadtest-org-{index}" doc:"Their names: {index} counts from 1; {timestamp}, {random} and {run} are replaced too."`
 	Budget         Budget            `yaml:"budget" doc:"What each of them may spend, as told to the platform."`
 	RateLimit      *RateLimit        `yaml:"rateLimit" doc:"The rate limit of each, where the platform lets one set it."`
@@ -472,7 +472,7 @@ type ScenarioSource struct {
 
 // Workers are the processes that the load is spread over.
 type Workers struct {
-	Replicas       int        `yaml:"replicas" default:"0" min:"0" max:"10000" doc:"How many; 0 is 1 on this machine, and on Kubernetes as many as usersPerWorker asks for. An organization is run by one of them."`
+	Replicas       int        `yaml:"replicas" default:"0" min:"0" max:"10000" doc:"How many; 0 is 1 on this machine, and on Kubernetes as many as usersPerWorker asks for. An organization that is too large for one of them is split."`
 	UsersPerWorker int        `yaml:"usersPerWorker" default:"50" min:"1" max:"100000" doc:"How many users one of them simulates on Kubernetes, where replicas is 0."`
 	Image          string     `yaml:"image" doc:"The container image, in place of the tool's own."`
 	Env            []EnvVar   `yaml:"env" doc:"Environment variables of the container."`

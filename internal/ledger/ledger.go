@@ -9,6 +9,7 @@
 //	created    exists, with the id that the platform gave it
 //	removed    does not exist (any more), nor does anything under it
 //	disabled   revoked or suspended, on a platform that cannot delete
+//	left       an organization that is left to other workers who have users in it
 //
 // and is known by where it stands: an organization by its slug, a user by
 // slug and email, a key by slug, email and name. Writing the same step twice
@@ -56,6 +57,7 @@ const (
 	Created  Op = "created"
 	Removed  Op = "removed"
 	Disabled Op = "disabled"
+	Left     Op = "left"
 )
 
 // Kind is what a thing is.
@@ -76,10 +78,14 @@ type Entry struct {
 	Email string `json:"email,omitempty"` // of the user, as planned; users and keys only
 	Name  string `json:"name,omitempty"`  // of the key; keys only
 	ID    string `json:"id,omitempty"`    // as the platform gave it; Created only
+	Part  int    `json:"part,omitempty"`  // organizations that several workers have users in: which of them this is, from 1
 }
 
 // Org names an organization.
 func Org(slug string) Entry { return Entry{Kind: OrgKind, Slug: slug} }
+
+// PartOf names an organization that others have users in, too; 0 is the whole.
+func PartOf(slug string, part int) Entry { return Entry{Kind: OrgKind, Slug: slug, Part: part} }
 
 // User names a user of an organization.
 func User(slug, email string) Entry { return Entry{Kind: UserKind, Slug: slug, Email: email} }
@@ -91,12 +97,15 @@ func Key(slug, email, name string) Entry {
 
 func (e Entry) check() error {
 	switch e.Op {
-	case Intend, Created, Removed, Disabled:
+	case Intend, Created, Removed, Disabled, Left:
 	default:
 		return fmt.Errorf("unknown op %q", e.Op)
 	}
 	if e.Op == Created && e.ID == "" {
 		return errors.New("created without an id")
+	}
+	if e.Kind != OrgKind && (e.Op == Left || e.Part != 0) {
+		return fmt.Errorf("only an organization can be shared, and no %s", e.Kind)
 	}
 	ok := e.Slug != ""
 	switch e.Kind {
@@ -252,6 +261,9 @@ func (l *Ledger) Removed(what Entry) error { return l.write(Removed, what, "") }
 // stays as it was.
 func (l *Ledger) Disabled(what Entry) error { return l.write(Disabled, what, "") }
 
+// Left writes that an organization is left to others who have users in it.
+func (l *Ledger) Left(what Entry) error { return l.write(Left, what, "") }
+
 func (l *Ledger) write(op Op, e Entry, id string) error {
 	e.Op, e.ID = op, id
 	if err := e.check(); err != nil {
@@ -300,7 +312,7 @@ func (l *Ledger) flush(b *batch) {
 	defer l.mu.Unlock()
 	for _, e := range b.entries {
 		// What is gone is gone, written or not: who asks this process is told so.
-		if b.err == nil || e.Op == Removed || e.Op == Disabled {
+		if b.err == nil || e.Op == Removed || e.Op == Disabled || e.Op == Left {
 			l.tree.apply(e)
 		}
 	}

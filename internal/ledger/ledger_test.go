@@ -107,6 +107,23 @@ func TestRemoval(t *testing.T) {
 			t.Fatalf("outstanding = %+v", got)
 		}
 	})
+	t.Run("a shared org is left to others, and not what is in it", func(t *testing.T) {
+		l := mustCreate(t)
+		do(t, l.Intend(PartOf("a", 2)), l.Created(PartOf("a", 2), "1"), l.Created(User("a", "u"), "2"))
+		if got := l.Outstanding(); len(got) != 1 || got[0].Part != 2 || Count(got) != 2 {
+			t.Fatalf("outstanding = %+v", got)
+		}
+		do(t, l.Removed(User("a", "u")), l.Left(Org("a")), l.Close())
+		l, err := Open(l.Path())
+		do(t, err)
+		if got := l.Outstanding(); got != nil {
+			t.Fatalf("outstanding = %+v", got)
+		}
+		if l.Left(User("a", "u")) == nil {
+			t.Error("a user can be left to others")
+		}
+		do(t, l.Close())
+	})
 	t.Run("a name may be used again", func(t *testing.T) {
 		l := full(t)
 		do(t, l.Removed(Org("a")), l.Intend(Org("a")))
@@ -170,6 +187,7 @@ func TestDamage(t *testing.T) {
 		{"an unknown op", header + `{"op":"painted","kind":"org","slug":"a"}` + "\n" + good, `unknown op "painted"`, 0},
 		{"an unknown kind", header + `{"op":"intend","kind":"cat","slug":"a"}` + "\n" + good, `unknown kind "cat"`, 0},
 		{"a user without email", header + `{"op":"intend","kind":"user","slug":"a"}` + "\n" + good, "incomplete", 0},
+		{"a part of a user", header + `{"op":"intend","kind":"user","slug":"a","email":"u","part":1}` + "\n" + good, "only an organization can be shared", 0},
 		{"created without id", header + `{"op":"created","kind":"org","slug":"a"}` + "\n" + good, "without an id", 0},
 		{"not a ledger", good, "not a ledger of format 1", 0},
 		{"a later format", `{"ledger":2}` + "\n", "not a ledger of format 1", 0},

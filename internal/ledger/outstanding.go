@@ -22,6 +22,7 @@ type OutstandingOrg struct {
 	Slug  string
 	ID    string // empty if Unconfirmed
 	State State
+	Part  int // as that of its [Entry]
 	Users []OutstandingUser
 }
 
@@ -46,7 +47,7 @@ func (l *Ledger) Outstanding() []OutstandingOrg {
 	defer l.mu.Unlock()
 	var orgs []OutstandingOrg
 	for slug, o := range inOrder(l.tree) {
-		org := OutstandingOrg{Slug: slug, ID: o.id, State: o.state()}
+		org := OutstandingOrg{Slug: slug, ID: o.id, State: o.state(), Part: o.part}
 		for email, u := range inOrder(o.under) {
 			user := OutstandingUser{Email: email, ID: u.id, State: u.state()}
 			for name, k := range inOrder(u.under) {
@@ -89,6 +90,7 @@ type node struct {
 	order int // of appearance
 	op    Op  // the last step; empty if only something under it was written
 	id    string
+	part  int
 	under tree
 }
 
@@ -118,6 +120,7 @@ func (t tree) apply(e Entry) {
 		*n = node{order: n.order, op: Removed, under: tree{}}
 	default:
 		n.op = e.Op
+		n.part = max(n.part, e.Part)
 		if e.ID != "" {
 			n.id = e.ID
 		}

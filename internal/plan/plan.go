@@ -26,11 +26,11 @@ const (
 	Uniform  Distribution = "uniform"  // every organization the mean of min and max
 )
 
-// Spread says which worker runs an organization.
+// Spread says which worker runs an organization that is run whole.
 type Spread string
 
-// The ways to spread organizations over workers. Under each of them, nobody
-// has two while another has none.
+// The ways to spread whole organizations over workers. Under each of them,
+// nobody has two while another has none.
 const (
 	Even     Spread = "even"     // in turn: 1 to the first, 2 to the second …
 	Shuffled Spread = "random"   // in turn, in an order that is drawn from the seed
@@ -71,6 +71,7 @@ type Spec struct {
 	UserName  string // pattern: {org} (index of the org), {index}, {timestamp}, {random}, {run}
 	Workers   int    // at least 1
 	Spread    Spread // over the workers; empty is Even
+	Whole     bool   // no organization is split, whatever that does to the balance
 }
 
 // Org is one planned organization.
@@ -79,15 +80,19 @@ type Org struct {
 	Name   string // as the pattern says
 	Slug   string // unique per run, [a-z0-9-] only: platforms that cannot delete keep slugs for ever
 	Budget Budget
-	Worker int // who runs it, 0-based
-	Users  []User
+	Worker int // who runs it, 0-based; if it is split, who has its first users
+	// Part tells the parts of one that is split, from 1, as [ForWorker] returns
+	// them; 0 is the whole.
+	Part  int
+	Users []User
 }
 
 // User is one planned user.
 type User struct {
-	Index int // 0-based over the whole run
-	Name  string
-	Email string
+	Index  int // 0-based over the whole run
+	Worker int // who runs him, 0-based
+	Name   string
+	Email  string
 }
 
 // Make draws the whole plan.
@@ -133,9 +138,12 @@ func Make(s Spec) []Org {
 	return orgs
 }
 
-// spread decides who runs each organization.
+// spread decides who runs each organization, and so each user.
 func spread(orgs []Org, s Spec) {
 	workers := max(1, s.Workers)
+	if split(orgs, s, workers) {
+		return
+	}
 	order := make([]int, len(orgs)) // in which they are given out
 	for i := range order {
 		order[i] = i
@@ -161,8 +169,38 @@ func spread(orgs []Org, s Spec) {
 			}
 		}
 		orgs[i].Worker = w
+		for u := range orgs[i].Users {
+			orgs[i].Users[u].Worker = w
+		}
 		has[w] = load{has[w].users + len(orgs[i].Users), has[w].orgs + 1}
 	}
+}
+
+// unbalanced is how many times its fair share of all users a worker may have
+// before organizations are split.
+const unbalanced = 2
+
+// split gives each worker users who follow each other, as many as any other has
+// or one more, whatever organizations they are of. It does nothing, and reports
+// that, where whole organizations do: there is one for each worker, and none is
+// too large for one.
+func split(orgs []Org, s Spec, workers int) bool {
+	all, largest := 0, 0
+	for _, o := range orgs {
+		all, largest = all+len(o.Users), max(largest, len(o.Users))
+	}
+	if s.Whole || all == 0 || len(orgs) >= workers && largest*workers <= unbalanced*all {
+		return false
+	}
+	next := 0
+	for i := range orgs {
+		orgs[i].Worker = min(next, all-1) * workers / all
+		for u := range orgs[i].Users {
+			orgs[i].Users[u].Worker = next * workers / all
+			next++
+		}
+	}
+	return true
 }
 
 // maxSlug is the length of a DNS label, which platforms make of a slug.
@@ -219,12 +257,23 @@ func slug(s string) string {
 	return strings.TrimSuffix(b.String(), "-")
 }
 
-// ForWorker returns the organizations of one worker.
+// ForWorker returns what one worker runs: organizations, each with the users
+// that are his.
 func ForWorker(orgs []Org, worker int) []Org {
 	var mine []Org
 	for _, o := range orgs {
-		if o.Worker == worker {
-			mine = append(mine, o)
+		part := o
+		part.Users = nil
+		for _, u := range o.Users {
+			if u.Worker == worker {
+				part.Users = append(part.Users, u)
+			}
+		}
+		if n := len(o.Users); n > 0 && o.Users[n-1].Worker != o.Worker {
+			part.Part = worker - o.Worker + 1
+		}
+		if o.Worker == worker || len(part.Users) > 0 {
+			mine = append(mine, part)
 		}
 	}
 	return mine

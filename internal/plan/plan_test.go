@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -92,6 +93,7 @@ func TestPlanLaws(t *testing.T) {
 		s.Users.Min = rapid.IntRange(0, 20).Draw(t, "min")
 		s.Users.Max = s.Users.Min + rapid.IntRange(0, 20).Draw(t, "span")
 		s.Users.Distribution = rapid.SampledFrom([]Distribution{Random, Gaussian, Uniform}).Draw(t, "distribution")
+		s.Whole = rapid.Bool().Draw(t, "whole")
 		orgs := Make(s)
 		if diff := cmp.Diff(orgs, Make(s)); diff != "" {
 			t.Fatalf("not repeatable: %s", diff)
@@ -113,18 +115,43 @@ func TestPlanLaws(t *testing.T) {
 			}
 		}
 		covered, fewest, most := 0, s.Orgs, 0
-		users, largest := make([]int, s.Workers), 0
+		users, largest, split := make([]int, s.Workers), 0, false
+		parts := make([]Org, len(orgs)) // the parts of each, put together again
 		for w := range s.Workers {
 			mine := ForWorker(orgs, w)
-			covered, fewest, most = covered+len(mine), min(fewest, len(mine)), max(most, len(mine))
+			fewest, most = min(fewest, len(mine)), max(most, len(mine))
 			for _, o := range mine {
 				users[w] += len(o.Users)
-				largest = max(largest, len(o.Users))
+				whole := &parts[o.Index-1]
+				if o.Part <= 1 {
+					covered++
+					*whole = o
+					continue
+				}
+				if split = true; whole.Part >= o.Part || whole.Worker != o.Worker {
+					t.Fatalf("worker %d has part %d of org %d, which worker %d begins, after part %d", w, o.Part, o.Index, whole.Worker, whole.Part)
+				}
+				whole.Part, whole.Users = o.Part, append(whole.Users, o.Users...)
 			}
 		}
+		for i := range parts {
+			largest = max(largest, len(orgs[i].Users))
+			if parts[i].Part = 0; len(parts[i].Users) == 0 {
+				parts[i].Users = orgs[i].Users
+			}
+		}
+		if !reflect.DeepEqual(orgs, parts) {
+			t.Fatalf("the workers' parts are not the plan: %s", cmp.Diff(orgs, parts))
+		}
+		alone := s.Whole || next == 0 || len(orgs) >= s.Workers && largest*s.Workers <= 2*next
 		switch {
 		case covered != s.Orgs:
 			t.Fatalf("the workers run %d orgs of %d", covered, s.Orgs)
+		case alone && split:
+			t.Fatal("an org was split, though whole ones would do")
+		case !alone && slices.Max(users) > slices.Min(users)+1:
+			t.Fatalf("the workers have %v users", users)
+		case !alone:
 		case fewest == 0 && most > 1:
 			t.Fatalf("a worker has none while another has %d", most)
 		case s.Spread != Weighted && most > fewest+1:
@@ -168,6 +195,46 @@ func TestSpreadOverWorkers(t *testing.T) {
 			if n < seeds/3-150 || n > seeds/3+150 {
 				t.Errorf("org %d was with worker %d in %d of %d seeds", i+1, w, n, seeds)
 			}
+		}
+	}
+}
+
+func TestLargeOrganizationsAreSplit(t *testing.T) {
+	sizes := func(s Spec, users ...int) (all [][]int) {
+		s.Orgs, s.Overrides = len(users), nil
+		for i, n := range users {
+			s.Overrides = append(s.Overrides, Override{Index: i + 1, Users: &Users{Min: n, Max: n}})
+		}
+		orgs := Make(s)
+		for w := range s.Workers {
+			var mine []int
+			for _, o := range ForWorker(orgs, w) {
+				mine = append(mine, o.Index, o.Part, len(o.Users))
+			}
+			all = append(all, mine)
+		}
+		return all
+	}
+	type parts = [][]int // of each worker: index, part, users
+	s := spec()
+	s.Workers = 3
+	whole := s
+	whole.Whole = true
+	for _, tt := range []struct {
+		spec Spec
+		orgs []int
+		want parts
+	}{
+		{s, []int{10}, parts{{1, 1, 4}, {1, 2, 3}, {1, 3, 3}}},
+		{s, []int{4, 4}, parts{{1, 1, 3}, {1, 2, 1, 2, 1, 2}, {2, 2, 2}}},
+		{s, []int{100, 2, 3}, parts{{1, 1, 35}, {1, 2, 35}, {1, 3, 30, 2, 0, 2, 3, 0, 3}}},
+		{s, []int{20, 5, 5}, parts{{1, 0, 20}, {2, 0, 5}, {3, 0, 5}}}, // twice the fair share, and no more
+		{s, []int{0, 6}, parts{{1, 0, 0, 2, 1, 2}, {2, 2, 2}, {2, 3, 2}}},
+		{s, []int{0, 0}, parts{{1, 0, 0}, {2, 0, 0}, nil}},
+		{whole, []int{10}, parts{{1, 0, 10}, nil, nil}},
+	} {
+		if diff := cmp.Diff(tt.want, sizes(tt.spec, tt.orgs...)); diff != "" {
+			t.Errorf("orgs of %v users: %s", tt.orgs, diff)
 		}
 	}
 }

@@ -118,6 +118,9 @@ type NewOrg struct {
 	Metadata  map[string]any // should hold RunKey, else nothing is adopted
 	Budget    Budget
 	RateLimit RateLimit
+	// Shared says that others of the run create it, too, and may have suspended
+	// it already, where it cannot be deleted.
+	Shared bool
 }
 
 // OrgRef names an organization. One of the fields may be missing.
@@ -190,13 +193,17 @@ func (t *Tenancy) CreateOrg(ctx context.Context, o NewOrg) (OrgRef, error) {
 		body["rateLimit"] = wireRateLimit(o.RateLimit)
 	}
 	var made wireOrg
-	err := t.api.call(ctx, apiCall{method: http.MethodPost, path: "/v1/orgs", body: body}, &made)
-	switch {
-	case conflict(err):
-		if made, err = t.adopt(ctx, o, err); err != nil {
-			return OrgRef{}, err
+	var err error
+	for range 3 {
+		err = t.api.call(ctx, apiCall{method: http.MethodPost, path: "/v1/orgs", body: body}, &made)
+		if conflict(err) {
+			made, err = t.adopt(ctx, o, err)
 		}
-	case err != nil:
+		if !o.Shared || !errors.Is(err, ErrNotFound) { // else whoever had it has just removed it
+			break
+		}
+	}
+	if err != nil {
 		return OrgRef{}, err
 	}
 	ref := made.ref()
@@ -222,7 +229,7 @@ func (t *Tenancy) adopt(ctx context.Context, o NewOrg, taken error) (wireOrg, er
 	if run == "" || found.Metadata[RunKey] != run {
 		return wireOrg{}, fmt.Errorf("the slug %s is taken by an organization that this run did not make: let the naming pattern hold {run}, or remove it: %w", o.Slug, taken)
 	}
-	if suspended(found.Status) {
+	if suspended(found.Status) && !o.Shared {
 		return wireOrg{}, fmt.Errorf("the slug %s is taken by this run's own organization, which a clean-up has suspended: use a new run id: %w", o.Slug, taken)
 	}
 	return found, nil
@@ -388,19 +395,19 @@ func (t *Tenancy) FindUser(ctx context.Context, org OrgRef, email string) (UserR
 }
 
 func (t *Tenancy) findUser(ctx context.Context, org OrgRef, email string) (wireUser, error) {
-	c := apiCall{method: http.MethodGet, path: "/v1/orgs/" + url.PathEscape(t.orgPath(org)) + "/users"}
-	var list wireUsers
-	if err := t.api.call(ctx, c, &list); err != nil {
+	list, err := t.listUsers(ctx, org)
+	if err != nil {
 		return wireUser{}, err
 	}
+	op := http.MethodGet + " " + t.usersPath(org)
 	i := slices.IndexFunc(list, func(u wireUser) bool { return strings.EqualFold(u.Email, email) })
 	switch {
 	case i >= 0 && list[i].id() != "":
 		return list[i], nil
 	case len(list) == 0 && t.face.seenObserved():
-		return wireUser{}, &Error{Op: c.op(), Kind: record.InvalidResponse, Message: "the list of users is always empty on this platform", Err: errors.ErrUnsupported}
+		return wireUser{}, &Error{Op: op, Kind: record.InvalidResponse, Message: "the list of users is always empty on this platform", Err: errors.ErrUnsupported}
 	default:
-		return wireUser{}, &Error{Op: c.op(), Kind: record.HTTPError, Message: "no user " + email + " in the list", Err: ErrNotFound}
+		return wireUser{}, &Error{Op: op, Kind: record.HTTPError, Message: "no user " + email + " in the list", Err: ErrNotFound}
 	}
 }
 
@@ -416,6 +423,23 @@ func (t *Tenancy) HasUser(ctx context.Context, org OrgRef, user UserRef) (bool, 
 	default:
 		return strings.Trim(u.id(), "0-") != "", nil
 	}
+}
+
+// HasUsers reports whether the platform lists users of an organization who are
+// not suspended; some platforms always list none. The error is [ErrNotFound] if
+// there is no such organization.
+func (t *Tenancy) HasUsers(ctx context.Context, org OrgRef) (bool, error) {
+	list, err := t.listUsers(ctx, org)
+	return slices.ContainsFunc(list, func(u wireUser) bool { return !suspended(u.Status) }), err
+}
+
+func (t *Tenancy) listUsers(ctx context.Context, org OrgRef) (wireUsers, error) {
+	var list wireUsers
+	return list, t.api.call(ctx, apiCall{method: http.MethodGet, path: t.usersPath(org)}, &list)
+}
+
+func (t *Tenancy) usersPath(org OrgRef) string {
+	return "/v1/orgs/" + url.PathEscape(t.orgPath(org)) + "/users"
 }
 
 // IssueKey issues an API key to a user, activating the user if that was
@@ -542,21 +566,40 @@ func (t *Tenancy) RemoveUser(ctx context.Context, org OrgRef, user UserRef) (Rem
 // it. A suspended organization's keys go on working: remove them first.
 func (t *Tenancy) RemoveOrg(ctx context.Context, org OrgRef) (Removal, error) {
 	by, err := t.dropOrg.either(ctx, unsupported, func() error { return t.deleteOrg(ctx, org) }, func() error {
-		// Suspending an organization that does not exist is answered like a
-		// conflict with somebody else's change, so look first.
-		o, err := t.getOrg(ctx, t.orgPath(org))
-		if err != nil || suspended(o.Status) {
-			return err
-		}
-		return t.api.call(ctx, apiCall{
+		_, err := t.suspendOrg(ctx, org)
+		return err
+	})
+	return removal(by, err)
+}
+
+// SuspendOrg suspends an organization that cannot be deleted; one that is
+// suspended already is [Gone].
+func (t *Tenancy) SuspendOrg(ctx context.Context, org OrgRef) (Removal, error) {
+	before, err := t.suspendOrg(ctx, org)
+	if before {
+		return Gone, nil
+	}
+	return removal(observed, err)
+}
+
+// suspendOrg reports whether an organization was suspended before.
+func (t *Tenancy) suspendOrg(ctx context.Context, org OrgRef) (before bool, err error) {
+	// Suspending an organization that does not exist is answered like a
+	// conflict with somebody else's change, so look first.
+	o, err := t.getOrg(ctx, t.orgPath(org))
+	if err != nil {
+		return false, err
+	}
+	if before = suspended(o.Status); !before {
+		err = t.api.call(ctx, apiCall{
 			method: http.MethodPatch, path: "/v1/orgs/" + url.PathEscape(t.orgPath(org)), body: map[string]string{"status": "suspended"},
 		}, nil)
-	})
-	if err == nil && by == observed {
+	}
+	if err == nil {
 		t.face.isObserved()
 		t.face.note("organizations cannot be deleted: suspended")
 	}
-	return removal(by, err)
+	return before, err
 }
 
 // DeleteOrg deletes an organization. The error is [errors.ErrUnsupported] if

@@ -68,12 +68,14 @@ func document(worker, workers int, seen []*record.Record) *export.Bundle {
 		Stop:   export.Stop{Reason: "completed"}, Summary: c.Summary(),
 		Warnings: []string{"said by all"}, Findings: []export.Finding{{Title: "b", Detail: "of all"}, {Title: "a", Detail: "of all"}},
 	}
+	// What is told of an organization is a sum over the workers that have users of
+	// it; here a request stands for one.
 	orgs := map[string]int{}
-	for _, u := range b.Summary.Users {
-		orgs[u.Org]++
+	for _, r := range seen {
+		orgs[r.Org]++
 	}
-	for name := range orgs {
-		b.Orgs = append(b.Orgs, export.Org{Index: int(name[len(name)-1]-'0') + 1, Name: name})
+	for name, n := range orgs {
+		b.Orgs = append(b.Orgs, export.Org{Index: int(name[len(name)-1]-'0') + 1, Name: name, Users: n, BudgetMicroUSD: 7, Arrivals: &export.Arrivals{Intended: uint64(n), Dropped: uint64(2 * n)}})
 	}
 	for _, r := range seen {
 		if r.Injected() {
@@ -110,9 +112,14 @@ func TestAnySplitGivesTheSameDocument(t *testing.T) {
 			w := rng.IntN(workers)
 			seen[w] = append(seen[w], r)
 		}
+		tenants := func(b *export.Bundle, n int) *export.Bundle {
+			b.Bootstrap = &export.Bootstrap{Orgs: n, Users: n, Keys: n, Retries: n}
+			b.Cleanup = &export.Cleanup{Status: "done", DeletedOrgs: n, DeletedUsers: n, DeletedKeys: n, RevokedKeys: n, Suspended: n}
+			return b
+		}
 		var parts []*export.Bundle
 		for w, mine := range seen {
-			read, err := export.Decode(encode(t, document(w, workers, mine)))
+			read, err := export.Decode(encode(t, tenants(document(w, workers, mine), len(mine))))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,7 +130,7 @@ func TestAnySplitGivesTheSameDocument(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		one := document(0, 1, all)
+		one := tenants(document(0, 1, all), len(all))
 		want, err := results.Merge(one, []*export.Bundle{one}, nil)
 		if err != nil {
 			t.Fatal(err)

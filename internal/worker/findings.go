@@ -9,6 +9,9 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 )
 
+// overBudget is the title of what [unenforced] finds.
+const overBudget = "budgets are not enforced"
+
 // unenforced says which organizations spent clearly more than their budget
 // without being refused for it once, and "" if none did. Clearly is a tenth
 // more, and more than what their users could have under way when the budget

@@ -59,8 +59,9 @@ func (w *Worker) checkSalts(ctx context.Context, users []simulator.Identity, b *
 		w.setStage("checking cache salts on %s", to.Model)
 		c := &saltCheck{
 			w: w, asker: stack, client: client, to: to, stream: w.job.script.Streams(),
-			// Prompts are not those of an earlier run, whose blocks may still be cached.
-			rng: rand.New(rand.NewPCG(w.job.seed+uint64(i), h.Sum64())), //nolint:gosec // no secret
+			// Prompts are not those of an earlier run, whose blocks may still be cached, nor
+			// of another worker, which may have users of the same organization.
+			rng: rand.New(rand.NewPCG(w.job.seed+uint64(i), h.Sum64()+uint64(w.Worker))), //nolint:gosec // no secret
 		}
 		for k := range saltPairs {
 			owner := k % len(salts)

@@ -22,8 +22,8 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if most, err := MostWorkers(scenario); err != nil || most != 3 {
-		t.Errorf("%d workers at most, %v", most, err)
+	if most, each, err := MostWorkers(scenario); err != nil || most != 3 || each != "user" {
+		t.Errorf("%d workers at most, each with a %s, %v", most, each, err)
 	}
 	var got []string
 	users := 0
@@ -49,5 +49,36 @@ spec:
 	}
 	if want := []string{"ann+ cid a b", "ben a"}; !slices.Equal(got, want) || users != 3 {
 		t.Errorf("%q and %d users in the organizations, want %q and 3", got, users, want)
+	}
+}
+
+// A large organization is split among as many workers as there are users, unless
+// a test wants it whole.
+func TestMostWorkers(t *testing.T) {
+	for _, tt := range []struct {
+		spec, each string
+		most       int
+		users      []int // of three workers
+	}{
+		{"organizations: {count: 1}\n  users: {perOrg: {min: 10, max: 10}}", "user", 10, []int{4, 3, 3}},
+		{"organizations: {count: 2, overrides: [{index: 2, users: {min: 5, max: 5}}]}\n  users: {perOrg: {min: 2, max: 4, distribution: uniform}}", "user", 8, []int{3, 3, 2}},
+		{"organizations: {count: 4}\n  users: {perOrg: {min: 1, max: 1}}", "organization", 4, []int{2, 1, 1}},
+		{"organizations: {count: 2, overrides: [{index: 1, budget: {limitUSD: 1}}]}\n  users: {perOrg: {min: 6, max: 6}}\n  isolation: {budget: {enabled: true, organization: 1}}", "organization", 2, []int{6, 6, 0}},
+	} {
+		s, err := config.Parse("test.yaml", []byte("apiVersion: loadtest.ai-aas.dev/v1\nkind: LoadTestScenario\nmetadata: {name: x}\nspec:\n  seed: 1\n  "+tt.spec+"\n"),
+			func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if most, each, err := MostWorkers(s); err != nil || most != tt.most || each != tt.each {
+			t.Errorf("%s: %d workers at most, one for each %s, %v", tt.spec, most, each, err)
+		}
+		j, err := translate(t.Context(), Options{Scenario: s, RunID: "run", Workers: 3}, func(_, _ string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := j.population(3); !slices.Equal(got, tt.users) {
+			t.Errorf("%s: the workers have %v users, want %v", tt.spec, got, tt.users)
+		}
 	}
 }

@@ -10,16 +10,23 @@ import (
 )
 
 // TestSharesOfTheRate: what all workers send together is what was asked for,
-// and an organization's own rate goes with the organization.
+// and an organization's own rate goes with its users, wherever they are.
 func TestSharesOfTheRate(t *testing.T) {
+	for _, orgs := range []string{"count: 7", "count: 2"} { // whole, and split
+		t.Run(orgs, func(t *testing.T) { sharesOfTheRate(t, orgs) })
+	}
+}
+
+func sharesOfTheRate(t *testing.T, orgs string) {
+	t.Helper()
 	s, err := config.Parse("x.yaml", []byte(`
 apiVersion: loadtest.ai-aas.dev/v1
 kind: LoadTestScenario
 metadata: {name: x}
 spec:
   seed: 3
-  organizations: {count: 7, overrides: [{index: 2, arrivalRate: 30}]}
-  users: {perOrg: {min: 1, max: 9}}
+  organizations: {`+orgs+`, overrides: [{index: 2, arrivalRate: 30}]}
+  users: {perOrg: {min: 4, max: 9}}
   loadPattern:
     type: steady
     arrival: {model: open, rate: 10, process: constant}
@@ -33,7 +40,7 @@ spec:
 		t.Fatal(err)
 	}
 	const workers = 3
-	general, own := 0.0, 0.0
+	general, own, streams := 0.0, 0.0, 0
 	for w := range workers {
 		j, err := translate(t.Context(), Options{Scenario: s, RunID: "run-1", Worker: w, Workers: workers}, func(_, _ string) {})
 		if err != nil {
@@ -60,8 +67,12 @@ spec:
 				general += arrivals
 			} else {
 				own += arrivals
+				streams++
 			}
 		}
+	}
+	if split := orgs == "count: 2"; split != (streams > 1) {
+		t.Errorf("%d workers send arrivals of the organization with a rate of its own", streams)
 	}
 	if math.Abs(general-400) > 1e-6 || math.Abs(own-1200) > 1e-6 {
 		t.Errorf("%v and %v arrivals of all workers, want 400 and 1200", general, own)

@@ -70,14 +70,20 @@ func (w *Worker) tenants(ctx context.Context, b *export.Bundle) (*tenants, error
 	if err != nil {
 		return t, fmt.Errorf("create the tenants: %w", err)
 	}
+	first := 0 // organizations whose first users are here: of several workers each is counted by one
+	for _, o := range made.Orgs {
+		if o.Worker == w.Worker {
+			first++
+		}
+	}
 	b.Bootstrap = &export.Bootstrap{
-		Orgs: len(made.Orgs), Users: made.Users, Keys: made.Keys, Retries: int(made.Retries), Duration: made.Duration, Notes: made.Notes,
+		Orgs: first, Users: made.Users, Keys: made.Keys, Retries: int(made.Retries), Duration: made.Duration, Notes: made.Notes,
 	}
 	if w.Attempt > 0 && !w.tenancy.ListsUsers() {
 		w.find("keys cannot be taken over", "the earlier attempts at the part of worker %d issued keys that nobody can list here: they stay valid after the clean-up, though their secrets are lost with the pods", w.Worker)
 	}
 	w.mu.Lock()
-	w.created = len(made.Orgs)
+	w.created = first
 	w.mu.Unlock()
 	w.outside.bootstrapped(made.Duration)
 	for _, o := range made.Orgs {

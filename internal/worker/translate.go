@@ -238,7 +238,7 @@ func (j *job) tenants(o Options) (err error) {
 		begun = time.Now()
 	}
 	j.plan = plan.Spec{
-		RunID: o.RunID, Seed: j.seed, Started: begun, Workers: o.Workers, Spread: plan.Spread(spec.Organizations.Distribution),
+		RunID: o.RunID, Seed: j.seed, Started: begun, Workers: o.Workers, Spread: plan.Spread(spec.Organizations.Distribution), Whole: whole(spec),
 		Orgs: spec.Organizations.Count, OrgName: spec.Organizations.NamingPattern, Budget: budget(spec.Organizations.Budget),
 		Users: users(spec.Users.PerOrg), UserName: spec.Users.NamingPattern,
 	}
@@ -296,21 +296,44 @@ func (j *job) ownCredentials(keys []config.Credential, worker, workers int) {
 	j.ownOrgs = slices.DeleteFunc(j.ownOrgs, func(o export.Org) bool { return o.Users == 0 })
 }
 
-// MostWorkers is how many workers a scenario can be shared out to: an
-// organization is run by one of them, and so is a user who brings his keys. Its
-// error is about secrets that are not where the scenario says.
-func MostWorkers(s *config.Scenario) (int, error) {
-	own := s.Spec.Targets.Credentials
-	if own == nil {
-		return s.Spec.Organizations.Count, nil
+// whole reports whether organizations must not be split: the tests of budgets and
+// rate limits judge by all that an organization does.
+func whole(spec *config.Spec) bool {
+	return spec.Isolation.Budget.Enabled || spec.Isolation.RateLimit.Enabled
+}
+
+// MostWorkers is how many workers a scenario can be shared out to, and what each
+// of them needs one of at least: a user, whatever the seed, or an organization,
+// if those are not split. Its error is about secrets that are not where the
+// scenario says.
+func MostWorkers(s *config.Scenario) (n int, each string, err error) {
+	spec := &s.Spec
+	if own := spec.Targets.Credentials; own != nil {
+		keys, err := own.Resolve(os.LookupEnv)
+		if err != nil {
+			return 0, "", err
+		}
+		var j job
+		j.ownCredentials(keys, 0, 1)
+		return j.ownAll, "user", nil
 	}
-	keys, err := own.Resolve(os.LookupEnv)
-	if err != nil {
-		return 0, err
+	orgs := spec.Organizations.Count
+	least := func(u config.UsersPerOrg) int {
+		if users(u).Distribution == plan.Uniform {
+			return (u.Min + u.Max) / 2
+		}
+		return u.Min
 	}
-	var j job
-	j.ownCredentials(keys, 0, 1)
-	return j.ownAll, nil
+	n = orgs * least(spec.Users.PerOrg)
+	for _, o := range spec.Organizations.Overrides {
+		if o.Users != nil {
+			n += least(*o.Users) - least(spec.Users.PerOrg)
+		}
+	}
+	if whole(spec) || n <= orgs {
+		return orgs, "organization", nil
+	}
+	return n, "user", nil
 }
 
 // population is how many users each worker has.
@@ -323,7 +346,9 @@ func (j *job) population(workers int) []int {
 		return users
 	}
 	for _, o := range plan.Make(j.plan) {
-		users[o.Worker] += len(o.Users)
+		for _, u := range o.Users {
+			users[u.Worker]++
+		}
 	}
 	return users
 }
@@ -452,38 +477,48 @@ func (o *open) scale(phases loadpattern.Phases) {
 }
 
 // streams are the arrivals of one worker's users; pattern must have been
-// called. The general rate is split by users, and an organization's own goes
-// where it is.
+// called. The general rate is split by users, and so is an organization's own.
 func (j *job) streams(users []simulator.Identity, worker, workers int) (streams []simulator.Stream) {
-	arrivals := loadpattern.Arrivals{Phases: j.phases, Process: j.open.process}
-	shares := func(org int) bool { return j.special[org].rate == 0 }
-	mine, own := 0, map[int]bool{}
+	whose := func(org int) int { // 0: they share the general rate
+		if j.special[org].rate == 0 {
+			return 0
+		}
+		return org
+	}
+	mine, all := map[int]int{}, map[int]int{}
+	var rates []int // in the order of users, the general one last
 	for _, u := range users {
-		if shares(u.OrgIndex) {
-			mine++
-		} else if !own[u.OrgIndex] {
-			own[u.OrgIndex] = true
-			of := arrivals
-			of.Share = j.special[u.OrgIndex].rate / j.open.rate
-			streams = append(streams, simulator.Stream{Org: u.OrgIndex, Arrivals: of})
+		org := whose(u.OrgIndex)
+		if mine[org]++; mine[org] == 1 && org > 0 {
+			rates = append(rates, org)
 		}
 	}
-	if mine == 0 {
-		return streams
+	if mine[0] > 0 {
+		rates = append(rates, 0)
 	}
-	if workers > 1 {
-		arrivals.Share, arrivals.Lead = 1/float64(workers), float64(worker)/float64(workers)
-		if j.createTenants {
-			all := 0
-			for _, o := range plan.Make(j.plan) {
-				if shares(o.Index) {
-					all += len(o.Users)
-				}
-			}
-			arrivals.Share = float64(mine) / float64(max(mine, all))
+	if workers > 1 && j.createTenants {
+		for _, o := range plan.Make(j.plan) {
+			all[whose(o.Index)] += len(o.Users)
 		}
 	}
-	return append(streams, simulator.Stream{Arrivals: arrivals})
+	for _, org := range rates {
+		of := loadpattern.Arrivals{Phases: j.phases, Process: j.open.process, Share: 1}
+		if org > 0 {
+			of.Share = j.special[org].rate / j.open.rate
+		}
+		switch {
+		case workers <= 1:
+		case !j.createTenants:
+			of.Share /= float64(workers)
+		default:
+			of.Share *= float64(mine[org]) / float64(max(mine[org], all[org]))
+		}
+		if workers > 1 && (org == 0 || mine[org] < all[org]) {
+			of.Lead = float64(worker) / float64(workers)
+		}
+		streams = append(streams, simulator.Stream{Org: org, Arrivals: of})
+	}
+	return streams
 }
 
 // scripts are those of the organizations that differ; pre-flight has settled

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -244,6 +245,9 @@ func (w *Worker) ask(ctx context.Context, tenants *tenants, b *export.Bundle) er
 		return w.beforeLoad(err, b)
 	}
 	if w.job.dryRun {
+		if err := w.awaitStart(ctx); err != nil {
+			return err
+		}
 		b.Stop = export.Stop{Reason: "completed", Detail: "dry run: the tenants were created and a request was sent to each model"}
 		return nil
 	}
@@ -300,7 +304,7 @@ func (w *Worker) conclude(b *export.Bundle) {
 	b.Headline.Arrivals, b.Headline.Users = export.MeasuredArrivals(b.Phases), w.delivered(b.Phases)
 	w.judgeGenerator(b)
 	if detail := unenforced(b.Orgs, b.Summary.Rollup(stats.ByOrg)); detail != "" {
-		w.find("budgets are not enforced", "%s", detail)
+		w.find(overBudget, "%s", detail)
 	}
 	for _, i := range b.Isolation { // so that nobody takes a run that passed for one that cleared the platform
 		if i.Verdict == string(isolation.Undecided) {
@@ -327,6 +331,11 @@ func Judge(s *config.Scenario, b *export.Bundle) {
 }
 
 func (j *job) judge(b *export.Bundle, search bool) {
+	// One that several workers had the users of may have kept to its budget with each.
+	said := slices.ContainsFunc(b.Findings, func(f export.Finding) bool { return f.Title == overBudget })
+	if detail := unenforced(b.Orgs, b.Summary.Rollup(stats.ByOrg)); detail != "" && !said {
+		b.Findings = append(b.Findings, export.Finding{Title: overBudget, Detail: detail})
+	}
 	in := verdict.Input{Overall: b.Summary.Overall(), Streams: &stats.Group{}, Thresholds: j.thresholds, DryRun: j.dryRun}
 	for _, g := range b.Summary.Rollup(stats.ByStream) {
 		if g.Key.Stream {

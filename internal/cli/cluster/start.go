@@ -257,17 +257,14 @@ func (s *starting) describe(scenario *config.Scenario, text []byte, env *environ
 // share settles how many workers there are.
 func (s *starting) share(scenario *config.Scenario, r *jobs.Run) error {
 	spec := &scenario.Spec
-	most, err := worker.MostWorkers(scenario)
+	most, each, err := worker.MostWorkers(scenario)
 	if err != nil {
 		return err
 	}
 	if s.workers < 0 {
 		return fmt.Errorf("--workers must be at least 1, not %d", s.workers)
 	}
-	w := jobs.Wanted{Replicas: cmp.Or(s.workers, spec.Workers.Replicas), Users: users(spec, most), UsersPerWorker: spec.Workers.UsersPerWorker, Most: most, Each: "organization"}
-	if spec.Targets.Credentials != nil {
-		w.Each = "user"
-	}
+	w := jobs.Wanted{Replicas: cmp.Or(s.workers, spec.Workers.Replicas), Users: users(spec, most), UsersPerWorker: spec.Workers.UsersPerWorker, Most: most, Each: each}
 	var remark string
 	if r.Workers, remark = w.Workers(); remark != "" {
 		s.say("%s\n", remark)

@@ -188,7 +188,7 @@ func TestWorkers(t *testing.T) {
 		{jobs.Wanted{Users: 1000, UsersPerWorker: 20, Most: 50, Each: "organization"}, 50, "50 workers for up to 1,000 users, 20 each"},
 		{jobs.Wanted{Users: 101, UsersPerWorker: 50, Most: 100}, 3, "3 workers for up to 101 users"},
 		{jobs.Wanted{UsersPerWorker: 50}, 1, "1 worker for up to 0 users"},
-		{jobs.Wanted{Users: 1000, UsersPerWorker: 20, Most: 4, Each: "organization"}, 4, "4 workers and no more: each runs whole organizations, and there are 4; 50 had been asked for"},
+		{jobs.Wanted{Users: 1000, UsersPerWorker: 20, Most: 4, Each: "organization"}, 4, "4 workers and no more: each needs at least one organization, and there are 4; 50 had been asked for"},
 		{jobs.Wanted{Replicas: 5, UsersPerWorker: 20, Most: 1, Each: "user"}, 1, "1 worker and no more"},
 	} {
 		n, remark := c.wanted.Workers()

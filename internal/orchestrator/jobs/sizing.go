@@ -28,7 +28,7 @@ func (w Wanted) Workers() (n int, remark string) {
 		remark = fmt.Sprintf("%s for up to %s, %d each (spec.workers.usersPerWorker)", human.Plural(n, "worker"), human.Plural(w.Users, "user"), w.UsersPerWorker)
 	}
 	if most := max(1, w.Most); n > most {
-		remark = fmt.Sprintf("%s and no more: each runs whole %ss, and there are %d; %d had been asked for by spec.workers", human.Plural(most, "worker"), w.Each, w.Most, n)
+		remark = fmt.Sprintf("%s and no more: each needs at least one %s, and there are %d; %d had been asked for by spec.workers", human.Plural(most, "worker"), w.Each, w.Most, n)
 		n = most
 	}
 	return n, remark
