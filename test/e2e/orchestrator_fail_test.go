@@ -266,8 +266,8 @@ func killedFollowers(t *testing.T, c *cluster.Cluster) {
 // created is how long start says that everything took.
 var created = regexp.MustCompile(`everything is created, in (\S+)`)
 
-// Twenty users a worker, each held to 512 MiB: as many workers as
-// LOADTEST_SCALE says, or ten.
+// One organization, of which each worker has twenty users and is held to 512 MiB:
+// as many workers as LOADTEST_SCALE says, or ten.
 func scale(t *testing.T, c *cluster.Cluster) {
 	workers, think, load := 10, "{min: 3, max: 6}", "15s"
 	if text := os.Getenv("LOADTEST_SCALE"); text != "" {
@@ -280,8 +280,8 @@ func scale(t *testing.T, c *cluster.Cluster) {
 	p, dir := platformFor(t, c), t.TempDir()
 	scenario := scenarioOf(t, p.RouterURL(), p.UserOrgURL())
 	for old, now := range map[string]string{
-		"count: 3,":              fmt.Sprintf("count: %d,", workers),
-		"{min: 4, max: 4}":       "{min: 20, max: 20}",
+		"count: 3,":              "count: 1,",
+		"{min: 4, max: 4}":       fmt.Sprintf("{min: %[1]d, max: %[1]d}", 20*workers),
 		"{min: 0.1, max: 0.3}":   think,
 		"duration: 10s":          "duration: " + load,
 		"workers: {replicas: 3}": "workers: {usersPerWorker: 20, resources: {requests: {cpu: 10m, memory: 64Mi}, limits: {memory: 512Mi}}}",

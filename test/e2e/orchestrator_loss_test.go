@@ -53,6 +53,12 @@ type looker struct {
 	said transcript
 }
 
+// The tenants of two workers: an organization for each, or one for both.
+const (
+	twoOrganizations = "  organizations: {count: 2, namingPattern: \"{run}-{index}\"}\n  users: {perOrg: {min: 2, max: 2}}\n"
+	oneOrganization  = "  organizations: {count: 1, namingPattern: \"{run}-{index}\"}\n  users: {perOrg: {min: 4, max: 4}}\n"
+)
+
 // begin starts a run against a platform of its own.
 func begin(t *testing.T, c *cluster.Cluster, as, name, spec string, env []string, more ...string) *clusterRun {
 	t.Helper()
@@ -69,20 +75,22 @@ func begin(t *testing.T, c *cluster.Cluster, as, name, spec string, env []string
 		Platform: p, t: t, c: c, name: name, dir: dir, as: as, file: filepath.Join(dir, "scenario.yaml"),
 		env: append(env, "PLATFORM_KEY="+p.AdminKey().Reveal()),
 	}
+	tenants := twoOrganizations
+	if strings.Contains(spec, "organizations:") {
+		tenants = ""
+	}
 	text := fmt.Sprintf(`apiVersion: loadtest.ai-aas.dev/v1
 kind: LoadTestScenario
 metadata: {name: losses}
 spec:
-  organizations: {count: 2, namingPattern: "{run}-{index}"}
-  users: {perOrg: {min: 2, max: 2}}
-  userBehavior:
+%s  userBehavior:
     thinkTimeSeconds: {min: 0.2, max: 0.4}
     modelPreferences: [{model: sim-small}]
     maxTokensPerRequest: 8
   looping: {enabled: true}
   workers: {replicas: 2}
   targets: {apiRouterUrl: %q, userOrgUrl: %q, adminApiKey: "${PLATFORM_KEY}"}
-%s`, p.RouterURL(), p.UserOrgURL(), spec)
+%s`, tenants, p.RouterURL(), p.UserOrgURL(), spec)
 	if err := os.WriteFile(r.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -223,6 +231,7 @@ func (r *clusterRun) kill(worker int) {
 
 // losses takes the pod of a worker away, or kills it, under each policy, at the
 // same time, and requires the outcome that docs/load-testing/orchestrator.md tells.
+// Those whose worker is killed share one organization.
 func losses(t *testing.T, c *cluster.Cluster) {
 	type loss struct {
 		*clusterRun
@@ -233,7 +242,7 @@ func losses(t *testing.T, c *cluster.Cluster) {
 	var all []loss
 	for _, policy := range []string{"fail", "continue", "replace"} {
 		all = append(all, loss{begin(t, c, as, policy+"-taken", endless, nil, "--on-worker-loss", policy), policy, false},
-			loss{begin(t, c, as, policy+"-killed", endless, nil, "--on-worker-loss", policy), policy, true})
+			loss{begin(t, c, as, policy+"-killed", oneOrganization+endless, nil, "--on-worker-loss", policy), policy, true})
 	}
 	for _, l := range all {
 		l.made(1, 0, 0)

@@ -10,15 +10,18 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 )
 
@@ -55,11 +58,11 @@ func scrape(t *testing.T, address string) map[string]*dto.MetricFamily {
 	}
 }
 
-// killWorker ends the process that made the ledger of the second worker, and
-// does not let it do anything about that.
-func (f folder) killWorker(t *testing.T, name string) {
+// killWorker ends the process that made a ledger, mostly that of the second worker,
+// and does not let it do anything about that.
+func (f folder) killWorker(t *testing.T, name, book string) {
 	t.Helper()
-	head, err := os.ReadFile(filepath.Join(string(f), name, "ledger-1.jsonl")) // #nosec G304 -- the test's own folder
+	head, err := os.ReadFile(filepath.Join(string(f), name, book)) // #nosec G304 -- the test's own folder
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +153,7 @@ func TestWorkers(t *testing.T) {
 
 	t.Run("a worker is killed", func(t *testing.T) {
 		run := begin(t, "loss", "  limits: {maxRequests: 450}\n"+endless)
-		out.killWorker(t, "loss")
+		out.killWorker(t, "loss", "ledger-1.jsonl")
 		run.exits(1)
 		run.says("‼ BROKEN", "worker 1 of 3 was lost (signal: killed)", "5 orgs, 50 users, 50 keys deleted")
 		b := out.document(t, "loss")
@@ -184,4 +187,123 @@ func TestWorkers(t *testing.T) {
 			until(t, "the workers have kept what they measured", func() bool { _, err := os.Stat(file); return err == nil })
 		}
 	})
+}
+
+// TestWorkersOfOneOrganization: three processes have the users of one
+// organization among them, on both faces of the platform; whoever is lost, all
+// of it is removed, and by one of them.
+func TestWorkersOfOneOrganization(t *testing.T) {
+	t.Parallel()
+	for _, face := range []struct {
+		name, admin string
+		flags       []string
+	}{
+		{"as documented", "adminApiKeyFrom: {env: ADMIN_KEY}", nil},
+		{"as observed", "adminLogin: {email: admin@platform.invalid, passwordFrom: {env: ADMIN_KEY}}", []string{"--as-observed"}},
+	} {
+		t.Run(face.name, func(t *testing.T) {
+			t.Parallel()
+			p, out := startPlatform(t, append(face.flags, "--speed", "5")...), newFolder(t)
+			begin := func(t *testing.T, name, load string) *process {
+				t.Helper()
+				p.manage(http.MethodDelete, "/truth", "", nil)
+				run := out.workers(t, name, fmt.Sprintf("  targets: {apiRouterUrl: %q, userOrgUrl: %q, %s}\n", p.router, p.userOrg, face.admin)+
+					strings.NewReplacer("count: 5", "count: 1", "{min: 10, max: 10}", "{min: 20, max: 20}").Replace(fifty)+load)
+				p.served(60)
+				return run
+			}
+			suspended := 0
+			removed := func(t *testing.T, name string) *export.Bundle {
+				t.Helper()
+				b := out.document(t, name)
+				c := *b.Cleanup
+				c.Duration, c.Notes = 0, nil
+				want := export.Cleanup{Status: "done", DeletedOrgs: 1, DeletedUsers: 20, DeletedKeys: 20}
+				if face.flags != nil {
+					suspended++
+					want = export.Cleanup{Status: "done", RevokedKeys: 20, Suspended: 21}
+				}
+				if diff := cmp.Diff(want, c); diff != "" {
+					t.Errorf("the clean-up: %s", diff)
+				}
+				if s := p.state(); s.ActiveKeys != 0 || s.Orgs != suspended || len(s.Suspended) != suspended {
+					t.Errorf("%d keys are good, %d organizations are left, suspended are %v", s.ActiveKeys, s.Orgs, s.Suspended)
+				}
+				return b
+			}
+
+			t.Run("whole", func(t *testing.T) {
+				begin(t, "whole", "  limits: {maxRequests: 200}\n"+endless).exits(99)
+				b := removed(t, "whole")
+				users := []int{}
+				for i := range 3 {
+					part, err := export.Read(filepath.Join(string(out), "whole", fmt.Sprintf("worker-%d.json", i)))
+					if err != nil {
+						t.Fatal(err)
+					}
+					users = append(users, part.Orgs[0].Users)
+				}
+				if len(b.Orgs) != 1 || b.Orgs[0].Users != 20 || b.Bootstrap.Orgs != 1 || b.Bootstrap.Users != 20 || b.Bootstrap.Keys != 20 || !slices.Equal(users, []int{7, 7, 6}) {
+					t.Errorf("%+v of %v users, created %+v", b.Orgs, users, b.Bootstrap)
+				}
+				if n := b.Summary.Overall().All.Requests; n != 200 || len(b.Summary.Users) < 15 {
+					t.Errorf("%d requests of %d users", n, len(b.Summary.Users))
+				}
+				p.agrees(b)
+			})
+
+			t.Run("a worker is killed", func(t *testing.T) {
+				run := begin(t, "loss", endless)
+				out.killWorker(t, "loss", "ledger-1.jsonl")
+				run.signal(syscall.SIGINT)
+				run.exits(1)
+				run.says("worker 1 of 3 was lost (signal: killed)")
+				b := removed(t, "loss")
+				if ours, real := b.Headline.Requests, p.truth().Requests; int64(ours) >= real || ours == 0 || b.Orgs[0].Users != 13 { // #nosec G115 -- a count
+					t.Errorf("%d requests of %d users in the result, %d in truth", ours, b.Orgs[0].Users, real)
+				}
+			})
+
+			t.Run("interrupted", func(t *testing.T) {
+				run := begin(t, "interrupted", endless)
+				run.signal(syscall.SIGINT)
+				run.exits(130)
+				if b := removed(t, "interrupted"); b.Headline.Requests < 60 || len(b.Run.Lost) > 0 {
+					t.Errorf("%d requests, lost %v", b.Headline.Requests, b.Run.Lost)
+				}
+			})
+
+			t.Run("all are killed", func(t *testing.T) {
+				run := begin(t, "crash", endless)
+				run.signal(syscall.SIGSTOP) // or the parent would clean up
+				for _, book := range []string{"ledger-1.jsonl", "ledger.jsonl", "ledger-2.jsonl"} {
+					out.killWorker(t, "crash", book)
+				}
+				run.signal(syscall.SIGKILL)
+				run.exits(-1)
+				again := launch(t, []string{"ADMIN_KEY=" + adminKey}, "cleanup", "--run", "crash", "--output-dir", string(out), "--config", filepath.Join(string(out), "crash.yaml"))
+				again.exits(0)
+				if face.flags == nil {
+					again.says("removed 1 organization, ")
+				} else {
+					suspended++
+				}
+				if s := p.state(); s.ActiveKeys != 0 || s.Orgs != suspended || len(s.Suspended) != suspended {
+					t.Errorf("%d keys are good, %d organizations are left, suspended are %v", s.ActiveKeys, s.Orgs, s.Suspended)
+				}
+			})
+
+			t.Run("the parent is killed", func(t *testing.T) {
+				begin(t, "orphans", endless).signal(syscall.SIGKILL)
+				until(t, "the workers have cleaned up", func() bool {
+					s := p.state()
+					return s.ActiveKeys == 0 && (face.flags == nil && s.Orgs == 0 || face.flags != nil && len(s.Suspended) == suspended+1)
+				})
+				for i := range 3 {
+					file := filepath.Join(string(out), "orphans", fmt.Sprintf("worker-%d.json", i))
+					until(t, "the workers have ended", func() bool { _, err := os.Stat(file); return err == nil })
+				}
+			})
+		})
+	}
 }
