@@ -16,6 +16,11 @@ import (
 // had arrived, and events that came in one read came at one time. What the
 // caller does with an event cannot make the next one look late.
 //
+// So events need not be looked at as they come. One that begins as the one
+// before it did waits in the buffer for others, since what it is looked at with
+// is then fetched from memory once for all of them. An error, the end of an
+// answer, and whatever else somebody may have to act on, begins otherwise.
+//
 // It may be used again after reset and then allocates nothing.
 type eventStream struct {
 	src   io.Reader
@@ -26,16 +31,26 @@ type eventStream struct {
 	seen  int // no line ends in buf[start:seen]
 	err   error
 
+	reads     []received // of the last fill
+	of        int        // which of them the last event came with
+	beginning [32]byte   // of what was read last
+
 	begun   bool // the byte order mark is behind us
 	afterCR bool // a LF now belongs to the line before
 
 	data []byte
 	// failed is set with an event that the server named "error".
 	failed bool
-	// at is when what was read last had arrived, from the epoch.
+	// at is when the event had arrived that next returned last, from the epoch.
 	at time.Duration
 	// bytes counts what was read.
 	bytes int64
+}
+
+// received is what one read returned.
+type received struct {
+	end int // in buf
+	at  time.Duration
 }
 
 // maxEvent bounds a line of a stream, and the data of an event. The longest
@@ -47,7 +62,7 @@ var errLongEvent = errors.New("an event of the stream is longer than 1 MiB")
 var byteOrderMark = []byte("\ufeff")
 
 func (e *eventStream) reset(src io.Reader, epoch time.Time) {
-	*e = eventStream{src: src, epoch: epoch, buf: e.buf[:0], data: e.data[:0]}
+	*e = eventStream{src: src, epoch: epoch, buf: e.buf[:0], reads: e.reads[:0], data: e.data[:0]}
 }
 
 // next returns the data of the next event, good until the call after. It may
@@ -66,14 +81,17 @@ func (e *eventStream) next() ([]byte, error) {
 			continue
 		}
 		if len(line) == 0 {
-			switch {
-			case only != nil:
-				return only, nil
-			case lines > 0:
-				return e.data, nil
+			if lines == 0 {
+				e.failed = false
+				continue
 			}
-			e.failed = false
-			continue
+			for e.reads[e.of].end < e.start {
+				e.of++
+			}
+			if e.at = e.reads[e.of].at; only != nil {
+				return only, nil
+			}
+			return e.data, nil
 		}
 		name, value := line, []byte(nil)
 		if i := bytes.IndexByte(line, ':'); i >= 0 {
@@ -137,7 +155,7 @@ func (e *eventStream) line() ([]byte, bool) {
 	return line, true
 }
 
-// fill reads what there is. It invalidates lines.
+// fill reads what there is, and on while that can wait. It invalidates lines.
 func (e *eventStream) fill() error {
 	if e.err != nil {
 		return e.err
@@ -154,20 +172,39 @@ func (e *eventStream) fill() error {
 		copy(grown, e.buf)
 		e.buf = grown
 	}
+	e.reads, e.of = e.reads[:0], 0
 	for range 100 {
-		n, err := e.src.Read(e.buf[len(e.buf):cap(e.buf)])
+		from := len(e.buf)
+		n, err := e.src.Read(e.buf[from:cap(e.buf)])
 		e.err = err
 		if n > 0 {
-			e.at = arrival(e.src, e.epoch)
-			e.buf = e.buf[:len(e.buf)+n]
+			e.buf = e.buf[:from+n]
+			e.reads = append(e.reads, received{from + n, arrival(e.src, e.epoch)})
 			e.bytes += int64(n)
-			return nil
 		}
-		if err != nil {
+		switch {
+		case n > 0 && err == nil && e.canWait(e.buf[from:]):
+		case len(e.reads) > 0:
+			return nil
+		case err != nil:
 			return err
 		}
 	}
+	if len(e.reads) > 0 {
+		return nil
+	}
 	return io.ErrNoProgress
+}
+
+// canWait reports whether what was read is one event that begins as what was
+// read before, and another one may have room behind it.
+func (e *eventStream) canWait(piece []byte) bool {
+	if len(piece) <= len(e.beginning) {
+		return false
+	}
+	same := string(piece[:len(e.beginning)]) == string(e.beginning[:])
+	copy(e.beginning[:], piece)
+	return same && cap(e.buf)-len(e.buf) > len(piece) && bytes.Index(piece, []byte("\n\n")) == len(piece)-2
 }
 
 // arrival is when what was last read from src had arrived, from the epoch: as

@@ -212,6 +212,38 @@ func TestEventTimesAreThoseOfReads(t *testing.T) {
 	})
 }
 
+// Events that begin alike are looked at together, with the times at which they
+// came, and at the latest with the first that begins otherwise.
+func TestEventsThatCanWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const begin = `data: {"id":"chatcmpl-1","choices":[`
+		for _, last := range []string{"data: [DONE]\n\n", `data: {"error":"no more of this, the model is gone"}` + "\n\n", begin + "] the same, and\n\ndata: [DONE]\n\n"} {
+			var pieces []string
+			var want []time.Duration
+			for i := range 50 { // more than there is room for at a time
+				pieces = append(pieces, begin+strings.Repeat("x", 5*i)+"]}\n\n")
+				want = append(want, time.Duration(i+1)*time.Millisecond)
+			}
+			pieces = append(pieces, last)
+			src := &late{pause: time.Millisecond, pieces: pieces}
+			var e eventStream
+			e.reset(src, time.Now())
+			for i, at := range want {
+				data, err := e.next()
+				if err != nil || "data: "+string(data)+"\n\n" != pieces[i] || e.at != at {
+					t.Fatalf("%d came at %v: %q, %v", i, e.at, data, err)
+				}
+			}
+			if data, err := e.next(); err != nil || !strings.HasPrefix(last, "data: "+string(data)+"\n\n") || e.at != 51*time.Millisecond {
+				t.Errorf("the last came at %v: %q, %v", e.at, data, err)
+			}
+			if now := time.Since(e.epoch); now != 51*time.Millisecond {
+				t.Errorf("it was seen at %v", now)
+			}
+		}
+	})
+}
+
 func FuzzEventStream(f *testing.F) {
 	for i, stream := range streams {
 		f.Add(stream, uint16(i), uint16(2*i+1))
