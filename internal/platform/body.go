@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"net/http"
 	"strconv"
-	"sync"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/jsonstring"
 )
@@ -118,43 +115,3 @@ func (q *Request) appendBody(b []byte) []byte {
 	}
 	return append(b, '}')
 }
-
-// payload lends a buffer from a pool to the transport. The transport may
-// still be sending when the answer is already there (a refusal, a time-out),
-// so the buffer is only used again after it was taken back under the lock.
-type payload struct {
-	mu   sync.Mutex
-	data []byte // nil: taken back
-}
-
-// takeBack ends the loan: what is still being sent fails.
-func (p *payload) takeBack() {
-	p.mu.Lock()
-	p.data = nil
-	p.mu.Unlock()
-}
-
-// open returns a new reading of the payload; net/http needs another one when
-// it sends again a request of which nothing had left.
-func (p *payload) open() io.ReadCloser { return &payloadReader{of: p} }
-
-type payloadReader struct {
-	of  *payload
-	pos int
-}
-
-func (r *payloadReader) Read(b []byte) (int, error) {
-	r.of.mu.Lock()
-	defer r.of.mu.Unlock()
-	if r.of.data == nil {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	if r.pos == len(r.of.data) {
-		return 0, io.EOF
-	}
-	n := copy(b, r.of.data[r.pos:])
-	r.pos += n
-	return n, nil
-}
-
-func (r *payloadReader) Close() error { return nil }

@@ -2,9 +2,7 @@ package platform
 
 import (
 	"encoding/json"
-	"io"
 	"math"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -78,23 +76,4 @@ func FuzzAppendUnquoted(f *testing.F) {
 			t.Fatalf("%s is read as %q, want %q", quoted, got, want)
 		}
 	})
-}
-
-func TestPayloadIsTakenBack(t *testing.T) {
-	p := &payload{data: []byte("abcdef")}
-	first, second := p.open(), p.open()
-	b := make([]byte, 4)
-	if n, err := first.Read(b); n != 4 || err != nil || string(b) != "abcd" {
-		t.Fatal(n, err, string(b))
-	}
-	if all, err := io.ReadAll(second); string(all) != "abcdef" || err != nil {
-		t.Fatalf("sent again: %q, %v", all, err)
-	}
-	p.takeBack()
-	if n, err := first.Read(b); n != 0 || err == nil || err == io.EOF { //nolint:errorlint // identity is meant
-		t.Errorf("read %d bytes of a buffer that may be in use by another call, %v", n, err)
-	}
-	if !reflect.DeepEqual(b, []byte("abcd")) {
-		t.Errorf("the reader's buffer changed to %q", b)
-	}
 }

@@ -231,11 +231,9 @@ func (k *call) do() *Error {
 	if c.plain != nil {
 		resp, err = k.sendPlain(t)
 	} else {
-		body := &payload{data: k.request}
-		defer body.takeBack() // runs before release
 		cancel := k.bound()
 		defer cancel(nil)
-		resp, err = k.send(t, body)
+		resp, err = k.send(t)
 	}
 	if err != nil {
 		return k.broken(err, "no answer")
@@ -316,13 +314,17 @@ func (k *call) appendHeader(b []byte, name, value, more string) []byte {
 }
 
 // send sends the request by net/http. The context must be bound.
-func (k *call) send(t *target, body *payload) (response, error) {
+func (k *call) send(t *target) (response, error) {
 	q, x := k.q, k.x
 	watch := &watcher{epoch: k.c.epoch}
 	req := k.c.request(httptrace.WithClientTrace(k.ctx, watch.trace()), t.method, t.url, q.Key)
 	if t.method == http.MethodPost {
-		req.Body, req.ContentLength = body.open(), x.RequestBytes
-		req.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
+		// A copy, since the transport may still be sending when the answer is
+		// there. What it sends from memory it sends with the head, in one write.
+		body := bytes.Clone(k.request)
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
+		req.ContentLength = x.RequestBytes
 	} else {
 		delete(req.Header, "Content-Type")
 	}

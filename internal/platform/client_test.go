@@ -792,6 +792,34 @@ func TestStreamAllocations(t *testing.T) {
 	}
 }
 
+// TestOneWrite: a request leaves whole, whoever sends it. In two parts, the
+// server might wait for the second.
+func TestOneWrite(t *testing.T) {
+	for name, wrap := range map[string]func(http.RoundTripper) http.RoundTripper{
+		"plain":    nil,
+		"net/http": func(rt http.RoundTripper) http.RoundTripper { return rt },
+	} {
+		c := newClient(t, Connection{BaseURL: "http://platform", Wrap: wrap})
+		first := make(chan string, 1)
+		c.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() {
+				b := make([]byte, 64<<10)
+				n, _ := theirs.Read(b) // one write, however long
+				first <- string(b[:n])
+				_ = theirs.Close()
+			}()
+			return ours, nil
+		}
+		if err := c.Do(t.Context(), askWhole(), new(Exchange)); err == nil {
+			t.Errorf("%s: no error when the server hangs up", name)
+		}
+		if got := <-first; !strings.HasPrefix(got, "POST ") || !strings.Contains(got, "Hello?") {
+			t.Errorf("%s: the first write is %q", name, got)
+		}
+	}
+}
+
 func TestModels(t *testing.T) {
 	for _, test := range []struct {
 		name, answer string
