@@ -30,7 +30,10 @@ const (
 const pacedTable = "\n## Added latency: %d requests a second, answered after %v\n\n| tool | requests | p50, ms | added to p50, µs: median (all) | added to p99, µs: median (all) |\n|---|---|---|---|---|\n"
 
 // percentiles are of the latencies of many requests.
-type percentiles struct{ P50, P99 time.Duration }
+type percentiles struct {
+	P50, P99 time.Duration
+	Lag      time.Duration `json:"-"` // p99 of how late they left, where latencies count from when they were due
+}
 
 // latency prints how much longer than the server the tools say that requests
 // took: each tool's own percentiles minus those of the server for the same
@@ -46,6 +49,7 @@ func latency(ctx context.Context, dir string, tools ...*tool) error {
 	said := map[*tool][]float64{}
 	added := map[*tool][2][]float64{}
 	made := map[*tool][]float64{}
+	lag := map[*tool][]float64{}
 	for round := range *rounds {
 		for _, t := range tools {
 			w := work{url: s.url, connections: pacedUsers, duration: *duration, rate: pace,
@@ -71,6 +75,7 @@ func latency(ctx context.Context, dir string, tools ...*tool) error {
 			added[t] = a
 			said[t] = append(said[t], own.P50.Seconds()*1e3)
 			made[t] = append(made[t], float64(n))
+			lag[t] = append(lag[t], micros(own.Lag))
 		}
 	}
 	fmt.Printf(pacedTable, pace, delay)
@@ -80,6 +85,11 @@ func latency(ctx context.Context, dir string, tools ...*tool) error {
 			median(a[0]), slices.Min(a[0]), slices.Max(a[0]), median(a[1]), slices.Min(a[1]), slices.Max(a[1]))
 	}
 	fmt.Println()
+	for _, t := range tools {
+		if all := lag[t]; slices.Max(all) > 0 {
+			fmt.Printf("- %s's latencies count from when requests were due. How late they left is in them, at p99 %.0f µs (%.0f to %.0f)\n", t.name, median(all), slices.Min(all), slices.Max(all))
+		}
+	}
 	return nil
 }
 
@@ -89,11 +99,12 @@ func micros(d time.Duration) float64 { return d.Seconds() * 1e6 }
 func oursLatency(_ context.Context, w work, _ []byte) (p percentiles, err error) {
 	var result struct {
 		Headline struct {
-			E2E struct{ P50Ns, P99Ns int64 }
+			E2E, SendLag struct{ P50Ns, P99Ns int64 }
 		}
 	}
 	err = readJSON(filepath.Join(w.report, "ours", "result.json"), &result)
-	return percentiles{time.Duration(result.Headline.E2E.P50Ns), time.Duration(result.Headline.E2E.P99Ns)}, err
+	h := result.Headline
+	return percentiles{time.Duration(h.E2E.P50Ns), time.Duration(h.E2E.P99Ns), time.Duration(h.SendLag.P99Ns)}, err
 }
 
 // k6Latency is what its summary says; sending, waiting and receiving.
@@ -108,7 +119,7 @@ func k6Latency(_ context.Context, w work, _ []byte) (p percentiles, err error) {
 	}
 	err = readJSON(w.report, &summary)
 	ms := func(v float64) time.Duration { return time.Duration(v * float64(time.Millisecond)) }
-	return percentiles{ms(summary.Metrics.Duration.Med), ms(summary.Metrics.Duration.P99)}, err
+	return percentiles{P50: ms(summary.Metrics.Duration.Med), P99: ms(summary.Metrics.Duration.P99)}, err
 }
 
 // vegetaLatency is what its report says.
@@ -124,7 +135,7 @@ func (t *tool) vegetaLatency(ctx context.Context, w work, _ []byte) (p percentil
 		} `json:"latencies"`
 	}
 	err = json.Unmarshal(out, &report)
-	return percentiles{time.Duration(report.Latencies.P50), time.Duration(report.Latencies.P99)}, err
+	return percentiles{P50: time.Duration(report.Latencies.P50), P99: time.Duration(report.Latencies.P99)}, err
 }
 
 // listed is what a list of latencies in seconds says, the first of each line of
@@ -146,7 +157,7 @@ func listed(_ context.Context, _ work, said []byte) (p percentiles, err error) {
 	at := func(q float64) time.Duration {
 		return time.Duration(all[int(math.Ceil(q*float64(len(all))))-1] * float64(time.Second))
 	}
-	return percentiles{at(0.5), at(0.99)}, err
+	return percentiles{P50: at(0.5), P99: at(0.99)}, err
 }
 
 func readJSON(path string, v any) error {
