@@ -33,6 +33,7 @@ type Leader struct {
 	rules Rules
 	shelf *Shelf
 	tally *live.Tally
+	began time.Time // to listen
 
 	mu    sync.Mutex // guards what follows
 	seats []seat
@@ -56,7 +57,7 @@ type seat struct {
 // NewLeader leads a run that has not begun, or, if the workers say otherwise, one
 // that has.
 func NewLeader(r Rules, shelf *Shelf) *Leader {
-	return &Leader{rules: r, shelf: shelf, tally: live.NewTally(r.Workers), seats: make([]seat, r.Workers)}
+	return &Leader{rules: r, shelf: shelf, tally: live.NewTally(r.Workers), began: time.Now(), seats: make([]seat, r.Workers)}
 }
 
 // Beat hears a worker.
@@ -182,10 +183,15 @@ func (l *Leader) Stop(reason string) {
 
 // Over reports whether no worker but one will ask any more: all others have
 // ended, or have said nothing for so long that nobody will come in their place.
+// Who was never heard of has as long from when this leader began to listen: its
+// pod may still be on its way, and would find nobody.
 func (l *Leader) Over(but int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, s := range l.seats {
+		if s.heard.IsZero() {
+			s.heard = l.began
+		}
 		if i != but && !s.ended && time.Since(s.heard) < forsaken {
 			return false
 		}

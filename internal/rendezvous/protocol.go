@@ -46,7 +46,7 @@ const (
 	// silence is how long a worker may say nothing and still be taken for ready.
 	silence = 10 * time.Second
 	// forsaken is how long a worker that says nothing is waited for when all
-	// others have ended: as long as its replacement takes to come.
+	// others have ended: as long as a pod takes to come, its first or the next.
 	forsaken = 2 * time.Minute
 )
 

@@ -398,6 +398,49 @@ func TestWhoDiesBeforeTheStartIsWaitedFor(t *testing.T) {
 	})
 }
 
+// The leader goes when everybody else has ended or had the time to come, whether
+// they were heard of or not: who comes later finds nobody to take its document.
+func TestTheLeaderLeavesLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{trip: time.Millisecond}
+		lead := n.lead(rendezvous.Rules{Workers: 3})
+		zero := n.join(0, 0, lead)
+		zero.Leave(t.Context(), true) // at once, before the others are there
+		if lead.Over(0) {
+			t.Error("it leaves before anybody could come")
+		}
+		time.Sleep(time.Minute)
+		one := n.join(1, 0, nil) // and 2 never comes
+		time.Sleep(time.Second)
+		if err := one.Deliver(t.Context(), []byte("{}")); err != nil {
+			t.Error(err)
+		}
+		one.Leave(t.Context(), true)
+		if lead.Over(0) {
+			t.Error("it does not wait for one that was never heard of")
+		}
+		time.Sleep(time.Minute)
+		if !lead.Over(0) {
+			t.Error("it waits for ever")
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{trip: time.Millisecond}
+		lead := n.lead(rendezvous.Rules{Workers: 2})
+		time.Sleep(time.Hour)
+		one := n.join(1, 0, nil)
+		time.Sleep(time.Second)
+		one.vanish()
+		if lead.Over(0) {
+			t.Error("it does not wait for one that was heard a moment ago")
+		}
+		time.Sleep(2 * time.Minute)
+		if !lead.Over(0) {
+			t.Error("it waits for ever for one that was lost")
+		}
+	})
+}
+
 // Over real HTTP: the start, documents with their checksums, the token.
 func TestOverHTTP(t *testing.T) {
 	shelf := rendezvous.NewShelf()
