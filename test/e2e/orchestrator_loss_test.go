@@ -198,9 +198,11 @@ func (r *clusterRun) made(worker, attempt int, beyond uint64) {
 	})
 }
 
-// kill ends the process of a worker's pod, which hears nothing of it.
-func (r *clusterRun) kill(worker int) {
+// kill ends the process of a pod, which hears nothing of it. Its control group
+// bears the pod's UID: other runs on this machine may have our name.
+func (r *clusterRun) kill(pod string) {
 	r.t.Helper()
+	uid := kubectl(r.t, r.c, "", "-n", namespace, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}")
 	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		r.t.Fatal(err)
@@ -211,8 +213,7 @@ func (r *clusterRun) kill(worker int) {
 		if !bytes.Contains(line, []byte("\x00--run="+r.name+"\x00")) {
 			continue
 		}
-		env, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "environ"))
-		if !slices.Contains(strings.Split(string(env), "\x00"), fmt.Sprintf("JOB_COMPLETION_INDEX=%d", worker)) {
+		if groups, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup")); !bytes.Contains(groups, []byte("/pod"+uid+"/")) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
@@ -225,7 +226,7 @@ func (r *clusterRun) kill(worker int) {
 		killed++
 	}
 	if killed != 1 {
-		r.t.Fatalf("%s: %d processes of worker %d were killed", r.name, killed, worker)
+		r.t.Fatalf("%s: %d processes of the pod %s were killed", r.name, killed, pod)
 	}
 }
 
@@ -249,7 +250,7 @@ func losses(t *testing.T, c *cluster.Cluster) {
 		pods := l.stands("worker 1 has a pod", func(v monitor.View) bool { return len(v.Pods) == 2 }).Pods
 		remove := []string{"-n", namespace, "delete", "pod", pods[1].Name, "--wait=false"}
 		if l.killed {
-			l.kill(1)
+			l.kill(pods[1].Name)
 			remove = append(remove, "--force", "--grace-period=0", "--ignore-not-found")
 		}
 		kubectl(t, c, "", remove...)
