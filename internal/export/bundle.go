@@ -7,9 +7,11 @@
 package export
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/capacity"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/human"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/verdict"
 )
@@ -109,6 +111,29 @@ type Lost struct {
 	Reason  string `json:"reason"`
 	// Requests is how many it had counted when it was last heard of.
 	Requests uint64 `json:"requests"`
+	// Replaced says that a later attempt took its place and left a document: the
+	// run was carried out, but for the numbers of this attempt.
+	Replaced bool `json:"replaced,omitempty"`
+}
+
+// Losses say what is in no number, a sentence for each attempt that was lost: for
+// good, or replaced.
+func (r *Run) Losses() (forGood, replaced []string) {
+	for _, l := range r.Lost {
+		into, how, who := &forGood, "lost", fmt.Sprintf("worker %d of %d", l.Worker, r.Workers)
+		if l.Replaced {
+			into, how = &replaced, "lost and replaced"
+		}
+		if l.Replaced || l.Attempt > 0 {
+			who = fmt.Sprintf("attempt %d of %s", l.Attempt, who)
+		}
+		requests := "if it made any"
+		if l.Requests > 0 {
+			requests = "at least " + human.Count(l.Requests)
+		}
+		*into = append(*into, fmt.Sprintf("%s was %s (%s): its requests, %s, are in no number", who, how, human.Clean(l.Reason), requests))
+	}
+	return forGood, replaced
 }
 
 // Target is what was tested.

@@ -19,19 +19,6 @@ func workers(r *export.Run) string {
 	return text
 }
 
-// lost says which workers' numbers are missing.
-func lost(r *export.Run) (texts []string) {
-	for _, l := range r.Lost {
-		who := fmt.Sprintf("worker %d", l.Worker)
-		if l.Attempt > 0 {
-			who = fmt.Sprintf("attempt %d of worker %d", l.Attempt, l.Worker)
-		}
-		texts = append(texts, fmt.Sprintf("%s was lost after at least %s, which are in no number: %s",
-			who, human.Plural(int(l.Requests), "request"), human.Clean(l.Reason))) //nolint:gosec // a count
-	}
-	return texts
-}
-
 // space joins a number to its unit so that no line breaks between them.
 const space = "\u00a0"
 

@@ -468,7 +468,8 @@ func (p *page) addMeta(b *export.Bundle, at moments) {
 		add("Statistics", words...)
 	}
 	if r.Workers > 0 {
-		add("Workers", append([]string{workers(&r)}, lost(&r)...)...)
+		lost, replaced := r.Losses()
+		add("Workers", slices.Concat([]string{workers(&r)}, lost, replaced)...)
 	}
 	if bs := b.Bootstrap; bs == nil {
 		add("Bootstrap", "none: the users brought their own keys")

@@ -137,7 +137,7 @@ func (t *terminal) verdict() {
 	t.line(head)
 	for _, r := range t.b.Verdict.Reasons {
 		ink := asIs
-		if t.b.Verdict.GeneratorLimited && strings.HasPrefix(r, "generator-limited") {
+		if t.b.Verdict.GeneratorLimited && strings.HasPrefix(r, "generator-limited") || strings.HasPrefix(r, "incomplete: ") {
 			ink = t.Warn
 		}
 		t.text("  ", r, ink)

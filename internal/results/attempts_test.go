@@ -131,6 +131,8 @@ func TestAWorkerThatWasReplaced(t *testing.T) {
 	}
 }
 
+// Who was lost and replaced is told, and does not break the run: whoever chose
+// that wants to know how the platform did.
 func TestAnAttemptThatLeftNothing(t *testing.T) {
 	seen := records(rand.New(rand.NewPCG(1, 1)), 20)
 	zero := attempt(0, 2, 0, 0, 10*time.Second, seen)
@@ -140,11 +142,11 @@ func TestAnAttemptThatLeftNothing(t *testing.T) {
 		said    []export.Lost
 		want    []export.Lost
 	}{
-		"under load":        {5 * time.Second, 42, nil, []export.Lost{{Worker: 1, Reason: "it left no result", Requests: 42}}},
-		"and somebody knew": {5 * time.Second, 42, []export.Lost{{Worker: 1, Reason: "OOMKilled", Requests: 40}}, []export.Lost{{Worker: 1, Reason: "OOMKilled", Requests: 42}}},
+		"under load":        {5 * time.Second, 42, nil, []export.Lost{{Worker: 1, Reason: "it left no result", Requests: 42, Replaced: true}}},
+		"and somebody knew": {5 * time.Second, 42, []export.Lost{{Worker: 1, Reason: "OOMKilled", Requests: 40}}, []export.Lost{{Worker: 1, Reason: "OOMKilled", Requests: 42, Replaced: true}}},
 		"before the load":   {0, 0, nil, nil},
 		"as was known":      {0, 0, []export.Lost{{Worker: 1, Reason: "its node went"}}, nil},
-		"and begun anew":    {0, 0, []export.Lost{{Worker: 1, Reason: "its node went", Requests: 40}}, []export.Lost{{Worker: 1, Reason: "its node went", Requests: 40}}},
+		"and begun anew":    {0, 0, []export.Lost{{Worker: 1, Reason: "its node went", Requests: 40}}, []export.Lost{{Worker: 1, Reason: "its node went", Requests: 40, Replaced: true}}},
 	} {
 		next := attempt(1, 2, 1, c.late, 10*time.Second, seen)
 		next.Run.Carried = c.carried
@@ -152,11 +154,39 @@ func TestAnAttemptThatLeftNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(c.want, b.Run.Lost); diff != "" || (b.Stop.Reason == "broken") != (c.want != nil) {
+		if diff := cmp.Diff(c.want, b.Run.Lost); diff != "" || b.Stop != (export.Stop{Reason: "completed"}) {
 			t.Errorf("%s: %s, %+v", name, diff, b.Stop)
 		}
-		if c.want != nil && !strings.HasPrefix(b.Stop.Detail, "attempt 0 of worker 1 of 2 was lost (") {
-			t.Errorf("%s: %s", name, b.Stop.Detail)
+		if _, said := b.Run.Losses(); len(said) != len(c.want) || c.want != nil && !strings.HasPrefix(said[0], "attempt 0 of worker 1 of 2 was lost and replaced (") {
+			t.Errorf("%s: %q", name, said)
+		}
+	}
+	// The last one is not replaced.
+	next := attempt(1, 2, 1, 5*time.Second, 10*time.Second, seen)
+	b, err := results.Merge(zero, []*export.Bundle{next, zero}, []export.Lost{{Worker: 1, Attempt: 2, Reason: "OOMKilled", Requests: 7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Stop != (export.Stop{Reason: "broken", Detail: "attempt 2 of worker 1 of 2 was lost (OOMKilled): its requests, at least 7, are in no number"}) || len(b.Run.Lost) != 2 || b.Run.Lost[1].Replaced {
+		t.Errorf("%+v, lost %+v", b.Stop, b.Run.Lost)
+	}
+}
+
+// The only worker of a run, when it is replaced, begins anew and knows nothing of
+// what was lost: that it was is known by the number of its attempt.
+func TestTheOnlyWorkerWasReplaced(t *testing.T) {
+	only := attempt(0, 1, 1, 0, 10*time.Second, records(rand.New(rand.NewPCG(1, 1)), 20))
+	for _, said := range [][]export.Lost{nil, {{Reason: "it left no result"}}} {
+		b, err := results.Merge(only, []*export.Bundle{only}, said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, replaced := b.Run.Losses()
+		if diff := cmp.Diff([]string{"attempt 0 of worker 0 of 1 was lost and replaced (it left no result): its requests, if it made any, are in no number"}, replaced); diff != "" || b.Stop.Reason != "completed" {
+			t.Errorf("%+v, %s", b.Stop, diff)
+		}
+		if !slices.Contains(b.Warnings, "worker 0 was lost; attempt 1 began the load anew") {
+			t.Errorf("warnings %q", b.Warnings)
 		}
 	}
 }

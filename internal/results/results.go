@@ -28,8 +28,8 @@ const slowStart = 100 * time.Millisecond
 // whole says what was run, and no more is taken from it: any of the parts will
 // do. A worker whose pod was replaced has a part for each of its attempts, which
 // add up. lost says why documents are missing; a worker that is in neither list is
-// lost too, and so is an attempt that made load before one of the parts. The parts
-// are not changed.
+// lost too, and so is an attempt that made load before one of the parts, which
+// replaces it. The parts are not changed.
 func Merge(whole *export.Bundle, parts []*export.Bundle, lost []export.Lost) (*export.Bundle, error) {
 	workers := max(1, whole.Run.Workers)
 	byWorker := make([][]*export.Bundle, workers)
@@ -50,14 +50,15 @@ func Merge(whole *export.Bundle, parts []*export.Bundle, lost []export.Lost) (*e
 	m := merger{whole: &export.Bundle{Schema: whole.Schema, Tool: whole.Tool, Run: whole.Run, Summary: stats.NewSummary()}}
 	for i, attempts := range byWorker {
 		m.parts = append(m.parts, attempts...)
-		m.whole.Run.Lost = append(m.whole.Run.Lost, missing(i, attempts, lost)...)
+		m.whole.Run.Lost = append(m.whole.Run.Lost, missing(i, attempts, lost, workers == 1)...)
 	}
 	return m.whole, m.merge()
 }
 
 // missing are the attempts of one worker that made load, as far as is known, and
-// left no document.
-func missing(worker int, attempts []*export.Bundle, said []export.Lost) (lost []export.Lost) {
+// left no document. One that began with the others was preceded by none that made
+// load, but the only worker of a run always begins anew, and knows of nobody.
+func missing(worker int, attempts []*export.Bundle, said []export.Lost, alone bool) (lost []export.Lost) {
 	for _, l := range said {
 		there := slices.ContainsFunc(attempts, func(p *export.Bundle) bool { return p.Run.Attempt == l.Attempt })
 		if l.Worker == worker && !there && !slices.ContainsFunc(lost, func(have export.Lost) bool { return have.Attempt == l.Attempt }) {
@@ -74,18 +75,21 @@ func missing(worker int, attempts []*export.Bundle, said []export.Lost) (lost []
 		for ; next < p.Run.Attempt; next++ {
 			i := slices.IndexFunc(lost, func(l export.Lost) bool { return l.Attempt == next })
 			switch {
-			case i >= 0 && p.Run.Late == 0 && lost[i].Requests+told == 0: // as below
+			case i >= 0 && p.Run.Late == 0 && !alone && lost[i].Requests+told == 0:
 				lost = slices.Delete(lost, i, i+1)
 			case i >= 0:
 				lost[i].Requests = max(lost[i].Requests, told-min(told, known))
 				known += lost[i].Requests
-			case p.Run.Late > 0: // else it began with the others: nobody had made load before it
+			case p.Run.Late > 0 || alone:
 				lost = append(lost, export.Lost{Worker: worker, Attempt: next, Reason: noResult, Requests: told - min(told, known)})
 				known += lost[len(lost)-1].Requests
 			}
 		}
 		next = p.Run.Attempt + 1
 		known += p.Headline.Requests
+	}
+	for i := range lost {
+		lost[i].Replaced = lost[i].Attempt < next
 	}
 	slices.SortFunc(lost, func(a, b export.Lost) int { return cmp.Compare(a.Attempt, b.Attempt) })
 	return lost
@@ -274,8 +278,11 @@ func (m *merger) succession() (texts []string) {
 			continue
 		}
 		if before == nil || before.Run.Worker != p.Run.Worker {
-			if p.Run.Attempt > 0 && p.Run.Late > 0 {
+			switch {
+			case p.Run.Attempt > 0 && p.Run.Late > 0:
 				texts = append(texts, fmt.Sprintf("worker %d was lost; attempt %d at its part began %s after the others", p.Run.Worker, p.Run.Attempt, human.Duration(p.Run.Late)))
+			case p.Run.Attempt > 0 && m.whole.Run.Workers == 1:
+				texts = append(texts, fmt.Sprintf("worker 0 was lost; attempt %d began the load anew", p.Run.Attempt))
 			}
 			before = p
 			continue
@@ -515,8 +522,8 @@ func AddCleanup(a, b *export.Cleanup) *export.Cleanup {
 	}
 }
 
-// stop finds the gravest reason for which a worker ended. A lost worker is one
-// whose part could not be carried out.
+// stop finds the gravest reason for which a worker ended. A worker that was lost
+// and not replaced is one whose part could not be carried out.
 func (m *merger) stop() {
 	gravity := []string{"", "completed", "limit", "interrupted", "broken"}
 	reason := ""
@@ -535,17 +542,11 @@ func (m *merger) stop() {
 		}
 		return []string{p.Stop.Detail}
 	})
-	if lost := m.whole.Run.Lost; len(lost) > 0 {
+	if lost, _ := m.whole.Run.Losses(); len(lost) > 0 {
 		if reason != "broken" {
 			reason, details = "broken", nil
 		}
-		for _, l := range lost {
-			who := fmt.Sprintf("worker %d of %d", l.Worker, m.whole.Run.Workers)
-			if l.Attempt > 0 || slices.ContainsFunc(m.parts, func(p *export.Bundle) bool { return p.Run.Worker == l.Worker }) {
-				who = fmt.Sprintf("attempt %d of %s", l.Attempt, who)
-			}
-			details = append(details, fmt.Sprintf("%s was lost (%s): its requests, at least %s, are in no number", who, l.Reason, human.Count(l.Requests)))
-		}
+		details = append(details, lost...)
 	}
 	m.whole.Stop = export.Stop{Reason: reason, Detail: strings.Join(details, "; ")}
 }

@@ -89,6 +89,9 @@ type Input struct {
 	// Leaks says where tenants were found not to be kept apart, or those out whose
 	// keys were withdrawn, which weighs more than any threshold.
 	Leaks []string
+	// Missing says what is in no number since whoever measured it was lost, and
+	// replaced. It weakens a verdict and does not make it.
+	Missing []string
 	// Arrivals is how many requests were due under open load, and Dropped how
 	// many of these were never sent. They weaken a verdict and do not make it.
 	Arrivals, Dropped uint64
@@ -169,6 +172,9 @@ func Judge(in Input) Verdict {
 			v.Reasons = append(v.Reasons, fmt.Sprintf("the scenario sets no thresholds; %d of %d requests succeeded",
 				overall.Measured.Succeeded, overall.Measured.Answered()))
 		}
+	}
+	for _, missing := range in.Missing {
+		v.Reasons = append(v.Reasons, "incomplete: "+missing)
 	}
 	v.GeneratorLimited = len(in.Generator) > 0
 	for _, short := range in.Generator {

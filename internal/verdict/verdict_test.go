@@ -109,6 +109,17 @@ func TestDroppedArrivalsAreSaid(t *testing.T) {
 	}
 }
 
+// What was lost weakens a verdict that was made without it.
+func TestMissingNumbersAreSaid(t *testing.T) {
+	g := &stats.Group{}
+	g.All.Requests, g.All.Succeeded = 90, 90
+	g.Measured = g.All
+	v := Judge(Input{Overall: g, Missing: []string{"attempt 0 of worker 1 of 2 was lost and replaced"}})
+	if v.Status != Passed || len(v.Reasons) != 2 || v.Reasons[1] != "incomplete: attempt 0 of worker 1 of 2 was lost and replaced" {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestQuantileName(t *testing.T) {
 	for q, want := range map[float64]string{0: "mean", 0.5: "p50", 0.9: "p90", 0.95: "p95", 0.999: "p99.9", 0.9999: "p99.99", 1: "p100"} {
 		if got := QuantileName(q); got != want {

@@ -358,6 +358,7 @@ func (j *job) judge(b *export.Bundle, search bool) {
 	if b.Generator != nil {
 		in.Generator = b.Generator.Reasons
 	}
+	_, in.Missing = b.Run.Losses()
 	switch b.Stop.Reason {
 	case "limit":
 		in.Stopped = b.Stop.Detail

@@ -267,9 +267,9 @@ func losses(t *testing.T, c *cluster.Cluster) {
 		}
 	}
 	for _, l := range all {
-		code := 1
-		if !l.killed && l.policy != "fail" {
-			code = 130
+		code := 130
+		if l.policy == "fail" || l.policy == "continue" && l.killed {
+			code = 1
 		}
 		said := l.ends(code)
 		b := l.result()
@@ -281,9 +281,11 @@ func losses(t *testing.T, c *cluster.Cluster) {
 			if len(b.Run.Lost) > 0 {
 				t.Errorf("%s: lost %+v", l.name, b.Run.Lost)
 			}
-		} else if len(b.Run.Lost) != 1 || b.Run.Lost[0].Worker != 1 || b.Run.Lost[0].Attempt != 0 || b.Run.Lost[0].Requests < 5 ||
-			!strings.Contains(said, fmt.Sprintf("worker 1 of 2 was lost (%s): its requests, at least %d, are in no number", b.Run.Lost[0].Reason, b.Run.Lost[0].Requests)) {
+		} else if len(b.Run.Lost) != 1 || b.Run.Lost[0].Worker != 1 || b.Run.Lost[0].Attempt != 0 || b.Run.Lost[0].Requests < 5 || b.Run.Lost[0].Replaced != (l.policy == "replace") {
 			t.Errorf("%s: lost %+v: %s", l.name, b.Run.Lost, said)
+		} else if lost, replaced := b.Run.Losses(); l.policy != "replace" && !strings.Contains(said, lost[0]) ||
+			l.policy == "replace" && (!slices.Contains(b.Verdict.Reasons, "incomplete: "+replaced[0]) || !strings.Contains(said, "incomplete: attempt 0 of worker 1 of 2 was lost and replaced")) {
+			t.Errorf("%s: nobody says that requests are missing: %q, %s", l.name, b.Verdict.Reasons, said)
 		} else if ours, real := b.Headline.Requests, uint64(l.Totals().Requests); ours >= real || ours+b.Run.Lost[0].Requests > real { // #nosec G115 -- a count
 			t.Errorf("%s: %d requests and %d that were lost, %d on the platform", l.name, ours, b.Run.Lost[0].Requests, real)
 		}

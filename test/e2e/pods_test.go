@@ -238,7 +238,7 @@ func TestPods(t *testing.T) {
 			pod.exits(0)
 		}
 		b := r.merged()
-		if len(b.Run.Lost) != 1 || b.Run.Lost[0].Worker != 2 || b.Run.Lost[0].Attempt != 0 || b.Run.Lost[0].Requests < 30 || b.Stop.Reason != "broken" {
+		if len(b.Run.Lost) != 1 || b.Run.Lost[0].Worker != 2 || b.Run.Lost[0].Attempt != 0 || b.Run.Lost[0].Requests < 30 || !b.Run.Lost[0].Replaced || b.Stop.Reason != "interrupted" {
 			t.Fatalf("lost %+v, stop %+v", b.Run.Lost, b.Stop)
 		}
 		ours, real := b.Headline.Requests, uint64(p.truth().Requests) //nolint:gosec // a count
@@ -266,7 +266,7 @@ func TestPods(t *testing.T) {
 		for _, pod := range pods {
 			pod.exits(0)
 		}
-		if b := r.merged(); len(b.Run.Lost) != 1 || b.Run.Lost[0].Worker != 0 || r.documents["0-1"].Run.Late == 0 {
+		if b := r.merged(); len(b.Run.Lost) != 1 || b.Run.Lost[0].Worker != 0 || !b.Run.Lost[0].Replaced || r.documents["0-1"].Run.Late == 0 {
 			t.Errorf("lost %+v; %+v", b.Run.Lost, r.documents["0-1"].Run)
 		}
 		p.holdsNothing()
@@ -283,7 +283,7 @@ func TestPods(t *testing.T) {
 		pods[2].exits(0)
 		pods[0].signal(syscall.SIGTERM) // it waits for the lost one
 		pods[0].exits(143)
-		if b := r.merged(); len(b.Run.Lost) != 1 || !strings.Contains(r.documents["2-0"].Stop.Detail, "enough seen") {
+		if b := r.merged(); len(b.Run.Lost) != 1 || b.Run.Lost[0].Replaced || b.Stop.Reason != "broken" || !strings.Contains(r.documents["2-0"].Stop.Detail, "enough seen") {
 			t.Errorf("lost %+v, stop %+v", b.Run.Lost, r.documents["2-0"].Stop)
 		}
 		if s := p.state(); s.Orgs != 1 {
