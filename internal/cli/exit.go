@@ -62,9 +62,21 @@ func Usage(err error) error {
 }
 
 // Outcome is how a program ends that has carried out a run, or seen one end: by
-// the document's verdict. err is why a broken run broke, cleanup what to type if
-// tenants are left.
-func Outcome(b *export.Bundle, err error, cleanup string) error { return outcome(b, err, cleanup) }
+// the document's verdict, if its results are kept where they should be. kept is
+// why they are not, err why a broken run broke, cleanup what to type if tenants
+// are left.
+func Outcome(b *export.Bundle, kept, err error, cleanup string) error {
+	return gravest(kept, outcome(b, err, cleanup))
+}
+
+// gravest joins why results were not kept and how the run ended. Results that are
+// lost are graver than a verdict, which the summary tells.
+func gravest(kept, end error) error {
+	if verdict := (verdictError{}); kept != nil && errors.As(end, &verdict) {
+		return kept
+	}
+	return errors.Join(kept, end)
+}
 
 // ErrDetached ends a program that was only looking on.
 var ErrDetached = fmt.Errorf("detached: %w", context.Canceled)

@@ -220,14 +220,10 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	}
 	bundle, runErr := r.watch(ctx, scenario, snapshot, carryOut)
 	kept, end := r.keep(context.WithoutCancel(ctx), path, scenario, bundle), outcome(bundle, runErr, r.cleanupCommand(path))
-	var verdict verdictError
-	switch {
-	case kept != nil && errors.As(end, &verdict):
-		return kept // results that are lost are graver than a verdict, which the summary tells
-	case kept == nil && end != nil && isTerminal(r.out) && isTerminal(r.err):
+	if kept == nil && end != nil && isTerminal(r.out) && isTerminal(r.err) {
 		return verdictError{exitCode(end)} // the summary has just said it, on the same screen
 	}
-	return errors.Join(kept, end)
+	return gravest(kept, end)
 }
 
 // linger closes the server about the run, after one more scrape of its metrics

@@ -37,6 +37,7 @@ var onCluster = []struct {
 	{"Losses", losses},
 	{"Detached", detached},
 	{"InBucket", inBucket},
+	{"BucketAway", bucketAway},
 	{"Nodes", nodes},
 }
 

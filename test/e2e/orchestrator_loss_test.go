@@ -435,3 +435,38 @@ func inBucket(t *testing.T, c *cluster.Cluster) {
 	}
 	r.say(0, "cleanup", "--run", "exported", "--keep-tenants")
 }
+
+// bucketAway takes the bucket away from workers that are to put what they measured
+// there: nothing is lost, and all is there when the bucket is back.
+func bucketAway(t *testing.T, c *cluster.Cluster) {
+	s := startStoreAt(t, c.Host)
+	env := []string{"AWS_ENDPOINT_URL=" + s.url, "AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey}
+	r := begin(t, c, person(t, c), "kept", endless+"  cleanup: {exportResultsTo: \"s3://docs/runs/{testRunId}\"}\n", env)
+	r.made(0, 0, 0)
+	r.made(1, 0, 0)
+	s.stop()
+	r.stop()
+	if said := r.ends(1); !strings.Contains(said, "the workers kept what they measured, and it is here") || !strings.Contains(said, "say the same again to go on") {
+		t.Errorf("nothing says what became of the results: %s", said)
+	}
+	r.agrees(r.result())
+	r.holdsNothing()
+	if said := r.say(0, "logs", "kept", "--worker", "1"); !strings.Contains(said, "the leader gets it") {
+		t.Errorf("the log of worker 1 is %s", said)
+	}
+	s.start(t)
+	until(t, "the S3 server is back", func() bool { _, err := s.List(t.Context(), ""); return err == nil })
+	r.follow("results", "kept", "--follow")
+	if said := r.ends(130); !strings.Contains(said, "s3://docs/runs/kept/manifest.json") {
+		t.Errorf("nothing says where the results are: %s", said)
+	}
+	r.agrees(r.result())
+	want := []string{"manifest.json", "report.html", "result.json", "scenario.yaml"}
+	if keys := s.keys(t, "runs/kept/"); !slices.Equal(keys, want) {
+		t.Errorf("in the bucket are %v, want %v", keys, want)
+	}
+	if keys := s.keys(t, "runs/kept/workers/"); !slices.Equal(keys, []string{"0-0.json", "1-0.json"}) {
+		t.Errorf("of the workers there are %v", keys)
+	}
+	r.say(0, "cleanup", "--run", "kept", "--keep-tenants")
+}

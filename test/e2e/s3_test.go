@@ -30,8 +30,9 @@ const (
 // store is an S3 server of its own, with one bucket.
 type store struct {
 	*blob.Bucket
-	url string
-	cmd *exec.Cmd
+	url  string
+	cmd  *exec.Cmd
+	args []string
 }
 
 // startStore runs the server until the test ends.
@@ -55,14 +56,8 @@ func startStoreAt(t *testing.T, host string) *store {
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := &store{url: "http://" + addr}
-	var said transcript
-	s.cmd = exec.Command(program, "--port", addr, "posix", "--sidecar", t.TempDir(), t.TempDir()) // #nosec G204 -- ours
-	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+accessKey, "ROOT_SECRET_KEY="+secretKey)
-	s.cmd.Stdout, s.cmd.Stderr = &said, &said
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s := &store{url: "http://" + addr, args: []string{program, "--port", addr, "posix", "--sidecar", t.TempDir(), t.TempDir()}}
+	s.start(t)
 	t.Cleanup(s.stop)
 	client, err := minio.New(addr, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: "us-east-1"})
 	if err != nil {
@@ -76,6 +71,18 @@ func startStoreAt(t *testing.T, host string) *store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// start lets the server run, for the first time or again.
+func (s *store) start(t *testing.T) {
+	t.Helper()
+	var said transcript
+	s.cmd = exec.Command(s.args[0], s.args[1:]...) // #nosec G204 -- ours
+	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+accessKey, "ROOT_SECRET_KEY="+secretKey)
+	s.cmd.Stdout, s.cmd.Stderr = &said, &said
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // stop ends the server; a second time it does nothing.

@@ -102,6 +102,9 @@ type harvest struct {
 func (c *collecting) collect(cmd *cobra.Command, p *place, cluster *orchestrator.Cluster, id, version string, follow bool) error {
 	ctx := cmd.Context()
 	h, err := c.open(ctx, p, cluster, id)
+	if follow && ctx.Err() != nil {
+		return p.detach(id)
+	}
 	if err != nil {
 		return err
 	}
@@ -238,7 +241,15 @@ func (h *harvest) take(ctx context.Context, v monitor.View) error {
 		}
 	}
 	if h.run.Export != "" && v.State.Over() {
-		return h.takeFromBucket(ctx)
+		err := h.takeFromBucket(ctx)
+		if err == nil || !errors.Is(err, blob.ErrAway) {
+			return err
+		}
+		if left := h.absent(); len(left) > 0 {
+			return fmt.Errorf("%w; what workers %v measured is not here: say the same again when the bucket is back", err, left)
+		}
+		h.place.say("warning: %v: the workers kept what they measured, and it is here\n", err)
+		return nil
 	}
 	leaderHas := v.Leader != nil && v.Unasked == ""
 	for _, p := range v.Pods {
@@ -312,6 +323,11 @@ func (h *harvest) awaited() bool {
 	if h.run.Export != "" {
 		return true
 	}
+	return slices.ContainsFunc(h.absent(), func(w int) bool { return !slices.Contains(h.view.Lost, w) })
+}
+
+// absent are the workers of whose latest attempt there is no document here.
+func (h *harvest) absent() (workers []int) {
 	latest := make([]int, h.run.Workers)
 	for _, p := range h.view.Pods {
 		if p.Worker < len(latest) {
@@ -319,11 +335,11 @@ func (h *harvest) awaited() bool {
 		}
 	}
 	for w, attempt := range latest {
-		if h.documents[rendezvous.DocumentName(w, attempt)] == nil && !slices.Contains(h.view.Lost, w) {
-			return true
+		if h.documents[rendezvous.DocumentName(w, attempt)] == nil {
+			workers = append(workers, w)
 		}
 	}
-	return false
+	return workers
 }
 
 // lost says of attempts without a document what is known of them. A worker whose
@@ -418,7 +434,7 @@ func (h *harvest) deliver(ctx context.Context, out io.Writer, version string) er
 			broken = fmt.Errorf("%s; the Job failed: %s", b.Stop.Detail, d)
 		}
 	}
-	return errors.Join(err, cli.Outcome(b, broken, cleanup))
+	return cli.Outcome(b, err, broken, cleanup)
 }
 
 // object is a file of the results.
