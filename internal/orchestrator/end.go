@@ -286,9 +286,14 @@ func (c *Cluster) Begun(ctx context.Context, job *batchv1.Job) (bool, error) {
 }
 
 // Suspend ends the workers of a run by taking their pods away, which loses what
-// was measured and nobody keeps: the last resort.
+// was measured and nobody keeps: the last resort. Nobody waits for it to be fetched.
 func (c *Cluster) Suspend(ctx context.Context, run string) error {
-	_, err := call(ctx, c, "suspend the Job", func(ctx context.Context) (*batchv1.Job, error) {
+	s, _, err := c.Inputs(ctx, run)
+	if err != nil {
+		return err
+	}
+	workers := c.Workers(s)
+	_, err = call(ctx, c, "suspend the Job", func(ctx context.Context) (*batchv1.Job, error) {
 		return c.Client.BatchV1().Jobs(c.Namespace).Patch(ctx, jobs.ObjectName(run), types.MergePatchType, []byte(`{"spec":{"suspend":true}}`), metav1.PatchOptions{})
 	})
 	if err != nil {
@@ -296,6 +301,16 @@ func (c *Cluster) Suspend(ctx context.Context, run string) error {
 	}
 	return c.await(ctx, "the workers are being ended", removalTime, func(ctx context.Context) (bool, error) {
 		pods, err := c.Pods(ctx, run, jobs.Worker)
-		return !slices.ContainsFunc(pods, monitor.Answers), err
+		left := false
+		for _, pod := range pods {
+			if !monitor.Answers(pod) {
+				continue
+			}
+			left = true
+			if names, err := workers.Documents(ctx, pod.Name); err == nil && len(names) > 0 {
+				_ = workers.Collected(ctx, pod.Name, names) // else the pod goes a little later
+			}
+		}
+		return !left, err
 	})
 }

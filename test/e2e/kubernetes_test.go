@@ -36,6 +36,7 @@ var onCluster = []struct {
 	{"Scale", scale},
 	{"Losses", losses},
 	{"Detached", detached},
+	{"Forced", forced},
 	{"InBucket", inBucket},
 	{"BucketAway", bucketAway},
 	{"Nodes", nodes},

@@ -341,6 +341,33 @@ func detached(t *testing.T, c *cluster.Cluster) {
 	r.say(0, "cleanup", "--run", "left", "--keep-tenants")
 }
 
+// forced removes a run whose documents nobody has fetched: its pods do not wait
+// for that.
+func forced(t *testing.T, c *cluster.Cluster) {
+	r := begin(t, c, person(t, c), "forced", endless, nil)
+	r.made(0, 0, 0)
+	if err := r.looking.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	r.ends(-1)
+	r.stop()
+	r.stands("documents wait", func(v monitor.View) bool { return v.Leader != nil && len(v.Leader.Documents) == 2 })
+	log := exec.Command(binary, "logs", "forced", "--worker", "0", "--follow", "--namespace", namespace) // #nosec G204 -- ours
+	log.Env = append(os.Environ(), "KUBECONFIG="+r.as)
+	var said transcript
+	log.Stdout, log.Stderr = &said, &said
+	if err := log.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the log is followed", func() bool { return strings.Contains(said.String(), "listening") })
+	r.say(0, "cleanup", "--run", "forced", "--force")
+	_ = log.Wait() // the pod is gone
+	if text := said.String(); strings.Contains(text, "nobody collected the documents") { // the end of a log may be cut off
+		t.Errorf("worker 0 says %s", text)
+	}
+	r.holdsNothing()
+}
+
 // inBucket lets the workers put what they measured into a bucket, from which the
 // result is made, and looks at the run in every other way.
 func inBucket(t *testing.T, c *cluster.Cluster) {
