@@ -26,8 +26,11 @@ type Server struct {
 	// Code and Status are the answer to every call, if they are set.
 	Code   string
 	Status int
+	// Damages says which objects do not keep the bytes that they are stored with.
+	Damages func(key string) bool
 
 	mu      sync.Mutex
+	written []string
 	objects map[string]object
 	calls   map[string]int
 	http    *httptest.Server
@@ -74,6 +77,13 @@ func (s *Server) Keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.objects))
+}
+
+// Written are the keys of objects in the order in which they came over the network.
+func (s *Server) Written() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.written)
 }
 
 // Object is the data of an object.
@@ -123,7 +133,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 				o.metadata[name] = values
 			}
 		}
-		s.objects[key] = o
+		if s.Damages != nil && s.Damages(key) {
+			o.data = slices.Repeat([]byte("?"), len(body))
+		}
+		s.objects[key], s.written = o, append(s.written, key)
 		w.Header().Set("ETag", o.etag())
 	case !exists:
 		refuse(w, http.StatusNotFound, "NoSuchKey")

@@ -400,8 +400,8 @@ func (h *harvest) gone() (workers []int) {
 	return workers
 }
 
-// deliver merges the documents, judges the result, and leaves and prints it.
-func (h *harvest) deliver(ctx context.Context, out io.Writer, version string) error {
+// merge makes one document of those that were fetched, which is not judged yet.
+func (h *harvest) merge(version string) (*export.Bundle, error) {
 	var parts []*export.Bundle
 	for _, name := range slices.Sorted(maps.Keys(h.documents)) {
 		parts = append(parts, h.documents[name])
@@ -417,10 +417,19 @@ func (h *harvest) deliver(ctx context.Context, out io.Writer, version string) er
 	}
 	b, err := results.Merge(whole, parts, h.lost())
 	if err != nil {
-		return fmt.Errorf("%w; the documents are in %s", err, filepath.Join(h.folder, workersFolder))
+		return nil, fmt.Errorf("%w; the documents are in %s", err, filepath.Join(h.folder, workersFolder))
 	}
 	if gone := h.gone(); h.run.OnLoss == jobs.FailOnLoss && len(gone) > 0 && b.Stop.Reason != "broken" { // what it measured was handed over
 		b.Stop = export.Stop{Reason: "broken", Detail: fmt.Sprintf("the pod of worker %d was taken away, which ends the run (--on-worker-loss fail)", gone[0])}
+	}
+	return b, nil
+}
+
+// deliver merges the documents, judges the result, and leaves and prints it.
+func (h *harvest) deliver(ctx context.Context, out io.Writer, version string) error {
+	b, err := h.merge(version)
+	if err != nil {
+		return err
 	}
 	worker.Judge(h.scenario, b)
 
@@ -536,11 +545,15 @@ func (h *harvest) upload(ctx context.Context, objects []object) (string, error) 
 	}
 	sums := map[string]string{}
 	sum := func(data []byte) string { s := sha256.Sum256(data); return hex.EncodeToString(s[:]) }
-	for _, o := range objects {
+	put := func(o object) error {
 		if err := b.Put(ctx, folder+o.name, o.kind, o.data); err != nil {
-			return "", err
+			return err
 		}
-		if _, err := b.Get(ctx, blob.Object{Key: folder + o.name, Size: int64(len(o.data))}); err != nil {
+		_, err := b.Get(ctx, blob.Object{Key: folder + o.name, Size: int64(len(o.data))}) // which looks at the checksum
+		return err
+	}
+	for _, o := range objects {
+		if err := put(o); err != nil {
 			return "", err
 		}
 		sums[o.name] = sum(o.data)
@@ -560,7 +573,7 @@ func (h *harvest) upload(ctx context.Context, objects []object) (string, error) 
 			continue
 		}
 		// Its worker could not put it there.
-		if err := b.Put(ctx, folder+file, "application/json", data); err != nil {
+		if err := put(object{file, "application/json", data}); err != nil {
 			return "", err
 		}
 	}
@@ -568,5 +581,5 @@ func (h *harvest) upload(ctx context.Context, objects []object) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	return "s3://" + name + "/" + folder + manifestFile, b.Put(ctx, folder+manifestFile, "application/json", manifest)
+	return "s3://" + name + "/" + folder + manifestFile, put(object{manifestFile, "application/json", manifest})
 }
