@@ -100,6 +100,104 @@ func TestAPodAndItsBucket(t *testing.T) {
 	}
 }
 
+// lonely is worker 0 of two, of which the other never comes, with a platform and a
+// bucket.
+func lonely(t *testing.T, spec string) (p *platformsim.Platform, s3 *blobtest.Server, args []string) {
+	t.Helper()
+	p, err := platformsim.New(platformsim.Options{Seed: 1, Models: platformsim.AtSpeed(platformsim.DefaultModels(), 20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(platformsim.Listen{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close(context.Background()) })
+	s3 = blobtest.New(t, "results")
+	scenario, secrets := podFiles(t, fmt.Sprintf(`
+  organizations: {count: 2}
+  users: {perOrg: {min: 1, max: 1}}
+  targets: {apiRouterUrl: %q, userOrgUrl: %q}
+  cleanup: {exportResultsTo: "s3://results/"}
+%s`, p.RouterURL(), p.UserOrgURL(), spec), map[string]string{"token": "the-token", "admin-api-key": p.AdminKey().Reveal()})
+	for name, value := range map[string]string{"AWS_ENDPOINT_URL": s3.URL, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "JOB_COMPLETION_INDEX": "0"} {
+		t.Setenv(name, value)
+	}
+	return p, s3, []string{"pod", "--config", scenario, "--secrets", secrets, "--run", "r1", "--seed", "3", "--started", "2026-11-23T10:00:00Z",
+		"--workers", "2", "--listen", "127.0.0.1:0", "--output-dir", t.TempDir()}
+}
+
+// document is what a worker has put into the bucket.
+func document(t *testing.T, s3 *blobtest.Server, name string) *export.Bundle {
+	t.Helper()
+	b, err := export.Decode([]byte(s3.Object("workers/" + name + ".json")))
+	if err != nil {
+		t.Fatalf("%v: there is %v", err, s3.Keys())
+	}
+	return b
+}
+
+// Worker 0 goes on without one that never comes if that is the policy, unless it
+// has itself come in another's place: then there was a run, and it is over.
+func TestOnLateWorker(t *testing.T) {
+	const asks = "  userBehavior: {questionsPerSession: {min: 1, max: 1}, thinkTimeSeconds: {min: 0, max: 0}, maxTokensPerRequest: 4}\n"
+	for name, c := range map[string]struct {
+		policy, attempt, stop string
+	}{
+		"fail":               {"fail", "0", "broken"},
+		"continue":           {"continue", "0", "completed"},
+		"continue, too late": {"continue", "1", "broken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, s3, args := lonely(t, asks)
+			t.Setenv("LOADTEST_ATTEMPT", c.attempt)
+			var out bytes.Buffer
+			code := cli.Run(context.Background(), "test", append(args, "--on-late-worker", c.policy, "--start-timeout", "100ms", "--hold", "1s"), cli.Streams{Out: &out, Err: &out})
+			b := document(t, s3, "0-"+c.attempt)
+			if late := strings.Contains(b.Stop.Detail, "one worker was not ready 100ms after the first: worker 1 (never heard of)"); code != 0 || b.Stop.Reason != c.stop || late != (c.stop == "broken") {
+				t.Errorf("exit code %d, %+v: %s", code, b.Stop, out.String())
+			}
+			if p.State().Orgs != 0 || (p.Totals().Requests > 1) != (c.stop == "completed") { // one is of the pre-flight
+				t.Errorf("%d organizations, %d requests", p.State().Orgs, p.Totals().Requests)
+			}
+		})
+	}
+}
+
+// A pod that is taken away leaves its tenants to whoever comes in its place, if
+// somebody does, and its document in the bucket.
+func TestAPodIsTakenAway(t *testing.T) {
+	for policy, orgs := range map[string]int{"replace": 1, "continue": 0} {
+		t.Run(policy, func(t *testing.T) {
+			p, s3, args := lonely(t, "  userBehavior: {thinkTimeSeconds: {min: 0.1, max: 0.1}, maxTokensPerRequest: 4}\n  looping: {enabled: true}\n  loadPattern: {type: steady, phases: [{name: endless, duration: 10m}]}\n")
+			t.Setenv("LOADTEST_ATTEMPT", "0")
+			ctx, takeAway := context.WithCancel(context.Background())
+			defer takeAway()
+			var out bytes.Buffer
+			code := make(chan int)
+			go func() {
+				code <- cli.Run(ctx, "test", append(args, "--on-worker-loss", policy, "--on-late-worker", "continue", "--start-timeout", "100ms"), cli.Streams{Out: &out, Err: &out})
+			}()
+			for p.Totals().Requests < 3 {
+				select {
+				case got := <-code:
+					t.Fatalf("exit code %d: %s", got, out.String())
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+			takeAway()
+			if got := <-code; got != 143 {
+				t.Errorf("exit code %d: %s", got, out.String())
+			}
+			if b := document(t, s3, "0-0"); b.Stop.Detail != export.TakenAway || b.Headline.Requests < 3 {
+				t.Errorf("%+v, %d requests", b.Stop, b.Headline.Requests)
+			}
+			if got := p.State().Orgs; got != orgs {
+				t.Errorf("%d organizations are left, want %d", got, orgs)
+			}
+		})
+	}
+}
+
 // What is wrong with the input ends a pod with 2, which fails its Job at once.
 func TestWhatAPodCannotUse(t *testing.T) {
 	const good = "  targets: {apiRouterUrl: \"http://127.0.0.1:1\", userOrgUrl: \"http://127.0.0.1:1\", adminApiKey: k}\n"

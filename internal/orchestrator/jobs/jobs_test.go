@@ -59,6 +59,7 @@ func plain() *jobs.Run {
 func secretive() *jobs.Run {
 	r := plain()
 	r.Secretive, r.OnLoss, r.OnLate, r.Export = true, jobs.FailOnLoss, jobs.ContinueOnLate, "s3://bucket/{testRunId}/"
+	r.StartTimeout = 90 * time.Second
 	r.Text = []byte("adminApiKey: in-the-text\n")
 	r.Files = []jobs.File{{Path: "certs/ca.pem", Data: []byte("PEM")}}
 	r.Variables = []jobs.Variable{{Name: "AWS_SECRET_ACCESS_KEY", Value: secret.New("the-s3-key")}}
