@@ -186,7 +186,8 @@ func serverAway(t *testing.T, c *cluster.Cluster) {
 	}
 	before := p.Totals().Requests
 	<-time.After(outage) // it is what this is about
-	if now := p.Totals().Requests; now <= before+12 { // more than what each user had under way
+	// More than what each user had under way.
+	if now := p.Totals().Requests; now <= before+12 {
 		t.Errorf("%d requests before, and %d when it came back", before, now)
 	}
 	if err := c.StartDaemon("kube-apiserver"); err != nil {
@@ -302,12 +303,13 @@ func scale(t *testing.T, c *cluster.Cluster) {
 	if got := kubectl(t, c, "", "-n", namespace, "get", "job/loadtest-"+run, "-o", "jsonpath={.spec.completions}"); got != strconv.Itoa(workers) {
 		t.Errorf("%s workers for %d users", got, workers*20)
 	}
-	until(t, "there is load", func() bool { return p.Totals().Requests > int64(10*workers) })
-	var most int64
 	pods := strings.Fields(kubectl(t, c, "", "-n", namespace, "get", "pods", "-l", "loadtest.ai-aas.dev/run="+run, "-o", "jsonpath={.items[*].metadata.uid}"))
 	if len(pods) != workers {
 		t.Errorf("%d pods", len(pods))
 	}
+	// Their groups are there as long as the load.
+	until(t, "there is load", func() bool { return p.Totals().Requests > int64(10*workers) })
+	var most int64
 	for _, uid := range pods {
 		groups, err := filepath.Glob("/sys/fs/cgroup/memory/loadtest-*/kubepods/*/pod" + uid)
 		if err != nil || len(groups) != 1 {

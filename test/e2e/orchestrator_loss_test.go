@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -114,6 +115,8 @@ func (r *clusterRun) follow(args ...string) {
 // ends waits for the command that looks on.
 func (r *clusterRun) ends(want int) string {
 	r.t.Helper()
+	late := time.AfterFunc(3*patience, func() { _ = r.looking.cmd.Process.Signal(syscall.SIGQUIT) }) // where does it hang?
+	defer late.Stop()
 	_ = r.looking.cmd.Wait() // its code says more
 	said := r.looking.said.String()
 	if code := r.looking.cmd.ProcessState.ExitCode(); code != want {
@@ -362,7 +365,8 @@ func forced(t *testing.T, c *cluster.Cluster) {
 	until(t, "the log is followed", func() bool { return strings.Contains(said.String(), "listening") })
 	r.say(0, "cleanup", "--run", "forced", "--force")
 	_ = log.Wait() // the pod is gone
-	if text := said.String(); strings.Contains(text, "nobody collected the documents") { // the end of a log may be cut off
+	// That it was taken away may be cut off.
+	if text := said.String(); strings.Contains(text, "nobody collected the documents") {
 		t.Errorf("worker 0 says %s", text)
 	}
 	r.holdsNothing()
