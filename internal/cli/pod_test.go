@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/cli"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/rendezvous"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/secret"
 )
 
 // podFiles are a scenario and secrets, as they are mounted.
@@ -164,18 +167,27 @@ func TestOnLateWorker(t *testing.T) {
 }
 
 // A pod that is taken away leaves its tenants to whoever comes in its place, if
-// somebody does, and its document in the bucket.
+// somebody does, and its document in the bucket, or with the leader.
 func TestAPodIsTakenAway(t *testing.T) {
-	for policy, orgs := range map[string]int{"replace": 1, "continue": 0} {
+	for policy, c := range map[string]struct {
+		orgs    int
+		damaged bool // the bucket does not keep what it takes
+	}{"replace": {orgs: 1}, "continue": {damaged: true}} {
 		t.Run(policy, func(t *testing.T) {
+			shelf := rendezvous.NewShelf()
+			lead := rendezvous.NewLeader(rendezvous.Rules{Workers: 2, Patience: 100 * time.Millisecond, GoOn: true}, shelf)
+			leader := httptest.NewServer(rendezvous.Desk{Token: secret.New("the-token"), Shelf: shelf, Leader: lead, Stop: lead.Stop}.Handler())
+			defer leader.Close()
 			p, s3, args := lonely(t, "  userBehavior: {thinkTimeSeconds: {min: 0.1, max: 0.1}, maxTokensPerRequest: 4}\n  looping: {enabled: true}\n  loadPattern: {type: steady, phases: [{name: endless, duration: 10m}]}\n")
 			t.Setenv("LOADTEST_ATTEMPT", "0")
+			t.Setenv("JOB_COMPLETION_INDEX", "1")
+			s3.Damages = func(key string) bool { return c.damaged && strings.Contains(key, "workers/") }
 			ctx, takeAway := context.WithCancel(context.Background())
 			defer takeAway()
 			var out bytes.Buffer
 			code := make(chan int)
 			go func() {
-				code <- cli.Run(ctx, "test", append(args, "--on-worker-loss", policy, "--on-late-worker", "continue", "--start-timeout", "100ms"), cli.Streams{Out: &out, Err: &out})
+				code <- cli.Run(ctx, "test", append(args, "--on-worker-loss", policy, "--leader", leader.URL), cli.Streams{Out: &out, Err: &out})
 			}()
 			for p.Totals().Requests < 3 {
 				select {
@@ -188,11 +200,19 @@ func TestAPodIsTakenAway(t *testing.T) {
 			if got := <-code; got != 143 {
 				t.Errorf("exit code %d: %s", got, out.String())
 			}
-			if b := document(t, s3, "0-0"); b.Stop.Detail != export.TakenAway || b.Headline.Requests < 3 {
-				t.Errorf("%+v, %d requests", b.Stop, b.Headline.Requests)
+			if names := shelf.Names(); (len(names) == 1 && names[0] == "1-0") != c.damaged {
+				t.Errorf("the leader has %v: %s", names, out.String())
 			}
-			if got := p.State().Orgs; got != orgs {
-				t.Errorf("%d organizations are left, want %d", got, orgs)
+			if !c.damaged {
+				if b := document(t, s3, "1-0"); b.Stop.Detail != export.TakenAway || b.Headline.Requests < 3 {
+					t.Errorf("%+v, %d requests", b.Stop, b.Headline.Requests)
+				}
+			}
+			if got := p.State().Orgs; got != c.orgs {
+				t.Errorf("%d organizations are left, want %d", got, c.orgs)
+			}
+			if w := lead.View().Workers[1]; w.Ended != (policy != "replace") {
+				t.Errorf("nobody comes in its place, or else the leader waits: %+v", w)
 			}
 		})
 	}

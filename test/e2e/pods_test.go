@@ -124,18 +124,18 @@ func (r *podRun) made(worker int, n uint64) {
 	})
 }
 
-// collect fetches the documents of a run until there are so many.
-func (r *podRun) collect(n int) {
+// collect fetches the documents that a worker has until there are so many of the run.
+func (r *podRun) collect(from, n int) {
 	r.t.Helper()
 	until(r.t, fmt.Sprintf("%d documents are collected", n), func() bool {
 		var names []string
-		if data, _ := r.ask(0, http.MethodGet, "/documents", ""); data != nil {
+		if data, _ := r.ask(from, http.MethodGet, "/documents", ""); data != nil {
 			if err := json.Unmarshal(data, &names); err != nil {
 				r.t.Fatal(err)
 			}
 		}
 		for _, name := range names {
-			data, header := r.ask(0, http.MethodGet, "/documents/"+name, "")
+			data, header := r.ask(from, http.MethodGet, "/documents/"+name, "")
 			if data == nil || r.documents[name] != nil {
 				continue
 			}
@@ -162,7 +162,7 @@ func (r *podRun) collect(n int) {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		r.ask(0, http.MethodPost, "/collected", string(said))
+		r.ask(from, http.MethodPost, "/collected", string(said))
 		return true
 	})
 }
@@ -206,7 +206,7 @@ func TestPods(t *testing.T) {
 		again := r.pod(1, 1)
 		r.made(1, 90) // by both attempts
 		r.stop()
-		r.collect(4)
+		r.collect(0, 4)
 		for _, pod := range []*process{pods[0], again, pods[2]} {
 			pod.exits(0)
 		}
@@ -233,7 +233,7 @@ func TestPods(t *testing.T) {
 		again := r.pod(2, 1)
 		r.made(2, 90)
 		r.stop()
-		r.collect(3)
+		r.collect(0, 3)
 		for _, pod := range []*process{pods[0], pods[1], again} {
 			pod.exits(0)
 		}
@@ -262,13 +262,33 @@ func TestPods(t *testing.T) {
 			t.Errorf("the load began at %v, and to the next leader at %v", before, now)
 		}
 		r.stop()
-		r.collect(3)
+		r.collect(0, 3)
 		for _, pod := range pods {
 			pod.exits(0)
 		}
 		if b := r.merged(); len(b.Run.Lost) != 1 || b.Run.Lost[0].Worker != 0 || !b.Run.Lost[0].Replaced || r.documents["0-1"].Run.Late == 0 {
 			t.Errorf("lost %+v; %+v", b.Run.Lost, r.documents["0-1"].Run)
 		}
+		p.holdsNothing()
+	})
+
+	t.Run("the leader is gone for good", func(t *testing.T) {
+		r := begin(t, "orphans", endless)
+		pods := []*process{r.pod(0, 0), r.pod(1, 0), r.pod(2, 0)}
+		r.made(1, 10)
+		pods[0].signal(syscall.SIGKILL)
+		pods[0].exits(-1)
+		for _, i := range []int{1, 2} {
+			pods[i].signal(syscall.SIGTERM)
+		}
+		for n, i := range []int{1, 2} { // when nobody has taken them
+			r.collect(i, n+1)
+			pods[i].exits(143)
+		}
+		if b := r.merged(); b.Headline.Requests == 0 || len(b.Run.Lost) != 1 || b.Run.Lost[0].Worker != 0 {
+			t.Errorf("%d requests, lost %+v", b.Headline.Requests, b.Run.Lost)
+		}
+		launch(t, nil, r.plan("cleanup", "--by-plan", "--output-dir", t.TempDir())...).exits(0)
 		p.holdsNothing()
 	})
 
@@ -279,7 +299,7 @@ func TestPods(t *testing.T) {
 		pods[1].signal(syscall.SIGKILL)
 		pods[1].exits(-1)
 		r.stop()
-		r.collect(2)
+		r.collect(0, 2)
 		pods[2].exits(0)
 		pods[0].signal(syscall.SIGTERM) // it waits for the lost one
 		pods[0].exits(143)
