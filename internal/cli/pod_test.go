@@ -166,6 +166,18 @@ func TestOnLateWorker(t *testing.T) {
 	}
 }
 
+// A document that nobody fetches, and no bucket keeps, is not safe.
+func TestADocumentThatNobodyFetches(t *testing.T) {
+	_, s3, args := lonely(t, "  advanced: {dryRun: true}\n")
+	s3.Damages = func(key string) bool { return strings.Contains(key, "workers/") }
+	t.Setenv("LOADTEST_ATTEMPT", "0")
+	var out bytes.Buffer
+	code := cli.Run(context.Background(), "test", append(args, "--workers", "1", "--hold", "1s"), cli.Streams{Out: &out, Err: &out})
+	if code != 1 || !strings.Contains(out.String(), "nobody collected the documents 0-0") {
+		t.Errorf("exit code %d: %s", code, out.String())
+	}
+}
+
 // A pod that is taken away leaves its tenants to whoever comes in its place, if
 // somebody does, and its document in the bucket, or with the leader.
 func TestAPodIsTakenAway(t *testing.T) {

@@ -441,6 +441,25 @@ func TestTheLeaderLeavesLast(t *testing.T) {
 	})
 }
 
+// Nor is one ready that has left for another to come.
+func TestWhoLeavesBeforeTheStartIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{trip: time.Millisecond}
+		lead := n.lead(rendezvous.Rules{Workers: 2})
+		zero, one := n.join(0, 0, lead), n.join(1, 0, nil)
+		defer zero.vanish()
+		one.getReady(t, 0)
+		time.Sleep(time.Second)
+		one.cancel()
+		one.Leave(t.Context(), false)
+		zero.getReady(t, 0)
+		time.Sleep(time.Second)
+		if v := lead.View(); v.Start != nil || v.Workers[1].Ended {
+			t.Errorf("they begin without it: %+v", v)
+		}
+	})
+}
+
 // Over real HTTP: the start, documents with their checksums, the token.
 func TestOverHTTP(t *testing.T) {
 	shelf := rendezvous.NewShelf()

@@ -179,6 +179,11 @@ func TestWhatIsCollected(t *testing.T) {
 	if files, _ := filepath.Glob(filepath.Join(h.folder, "*", "*")); len(files) != 1 {
 		t.Errorf("kept %v", files)
 	}
+	for _, name := range []string{"../2-0", "2-0/x", "2"} {
+		if err := h.keep(name, good); err != nil || h.documents[name] != nil || !strings.Contains(said.String(), fmt.Sprintf("%q offers is not a document of this run", name)) {
+			t.Errorf("%s: %v, kept: %s", name, err, said)
+		}
+	}
 	// What cannot be written down is not safe.
 	collected = ""
 	full, _ := gathering(t, nil)
