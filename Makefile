@@ -17,7 +17,7 @@ test: ## every test a clean machine can run
 
 e2e: build ## against real parts; installs what is missing (Debian, root) and fails if it cannot
 	test/e2e/install.sh
-	$(GO) test -tags e2e -count=1 -timeout 40m ./test/e2e/...
+	$(GO) test -tags e2e -count=1 -timeout 60m ./test/e2e/...
 
 lint: ## gofmt, vet and the linters of .golangci.yml
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "not gofmt-ed:"; echo "$$out"; exit 1; }

@@ -28,10 +28,12 @@ need chromium chromium
 need prometheus prometheus
 need prometheus-pushgateway prometheus-pushgateway
 need runc runc
+need dockerd docker.io
 need /usr/lib/cni/bridge containernetworking-plugins
 need ip iproute2
 need nft nftables
 need conntrack conntrack
+[ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || missing+=(busybox-static) # not the one with libraries
 if ((${#missing[@]} > 0)); then
   if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
     echo "make e2e needs ${missing[*]}; install them, or run it as root on Debian" >&2

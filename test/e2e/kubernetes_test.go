@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,27 +65,6 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
-// workerImage is the name of the image on the node.
-const workerImage = "load-test-worker:e2e"
-
-// packed is an archive of an image with the program, as the Dockerfile makes
-// it, without the certificates.
-func packed(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "load-test-worker")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "../../cmd/load-test-worker") // #nosec G204 -- ours
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
-	}
-	archive := filepath.Join(dir, "image.tar")
-	if err := cluster.WriteImage(archive, workerImage, program); err != nil {
-		t.Fatal(err)
-	}
-	return archive
-}
-
 const namespace = "load-testing"
 
 // kubectl runs kubectl, which must succeed.
@@ -98,14 +79,60 @@ func kubectl(t *testing.T, c *cluster.Cluster, in string, args ...string) string
 	return out
 }
 
+// commands are those of a section of the page on Kubernetes, a line each.
+func commands(t *testing.T, section string) []string {
+	t.Helper()
+	_, text, _ := strings.Cut(page(t), "\n## "+section+"\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	var lines []string
+	for i, part := range strings.Split(text, "\n```") { // every other one is a block
+		if block, found := strings.CutPrefix(part, "sh\n"); found && i%2 == 1 {
+			lines = append(lines, strings.Split(strings.TrimSpace(block), "\n")...)
+		}
+	}
+	if len(lines) == 0 {
+		t.Fatalf("there are no commands below %s", section)
+	}
+	return lines
+}
+
+func page(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/load-testing/kubernetes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// typed runs a command of the page as a reader does, and returns what it
+// prints. It must succeed.
+func typed(t *testing.T, c *cluster.Cluster, line string) string {
+	t.Helper()
+	if !strings.Contains(page(t), line) {
+		t.Fatalf("the page on Kubernetes does not say %s", line)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", line) // #nosec G204 -- ours
+	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "PATH="+installed(t, "cluster")+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return string(out)
+}
+
 // objects are those of a stream of YAML, by kind and name.
 func objects(t *testing.T, text string) map[string]map[string]any {
 	t.Helper()
-	all := map[string]map[string]any{}
-	for document := range strings.SplitSeq(text, "\n---\n") {
+	all, documents := map[string]map[string]any{}, yaml.NewDecoder(strings.NewReader(text))
+	for {
 		var o map[string]any
-		if err := yaml.Unmarshal([]byte(document), &o); err != nil {
-			t.Fatalf("%v in:\n%s", err, document)
+		if err := documents.Decode(&o); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatalf("%v in:\n%s", err, text)
 		}
 		if len(o) == 0 {
 			continue
@@ -116,26 +143,27 @@ func objects(t *testing.T, text string) map[string]map[string]any {
 		}
 		all[name] = o
 	}
-	return all
 }
 
 // manifests holds what kustomize makes against the API server, and applies it.
 func manifests(t *testing.T, c *cluster.Cluster) {
-	// Objects in a namespace are judged where there is one, monitors where there
-	// is Prometheus' operator.
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubectl(t, c, "", "apply", "--server-side", "-f", filepath.Join(cache, "loadtest-e2e", "cluster", "podmonitors.yaml"))
-	kubectl(t, c, "", "wait", "--for=condition=Established", "crd/podmonitors.monitoring.coreos.com", "--timeout=60s")
+	withMonitors(t, c)
 	kubectl(t, c, "", "apply", "-f", "../../deploy/k8s/namespace.yaml")
 	for _, dir := range []string{"", "nodes", "monitoring", "example"} {
 		kubectl(t, c, "", "apply", "--dry-run=server", "--validate=strict", "-k", filepath.Join("../../deploy/k8s", dir))
 	}
-	for _, dir := range []string{"", "nodes", "monitoring"} {
-		kubectl(t, c, "", "apply", "--validate=strict", "-k", filepath.Join("../../deploy/k8s", dir))
+	for _, line := range commands(t, "Install") {
+		if strings.HasPrefix(line, "kubectl ") {
+			typed(t, c, line)
+		}
 	}
+}
+
+// withMonitors tells the API server what Prometheus' operator does.
+func withMonitors(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	kubectl(t, c, "", "apply", "--server-side", "-f", installed(t, "cluster/podmonitors.yaml"))
+	kubectl(t, c, "", "wait", "--for=condition=Established", "crd/podmonitors.monitoring.coreos.com", "--timeout=60s")
 }
 
 // rights are what the Role gives, and nothing else.
@@ -163,6 +191,15 @@ func rights(t *testing.T, c *cluster.Cluster) {
 		}
 		if out, err := c.Kubectl(t.Context(), "", args...); strings.TrimSpace(out) != want {
 			t.Errorf("may one %s? %q, want %s (%v)", question, out, want, err)
+		}
+	}
+	if token := strings.TrimSpace(typed(t, c, "kubectl create token loadtest -n load-testing")); strings.Count(token, ".") != 2 {
+		t.Errorf("the token is %q", token)
+	}
+	typed(t, c, "kubectl create rolebinding sre --role=loadtest --group=sre -n load-testing")
+	for group, want := range map[string]string{"sre": "yes", "others": "no"} {
+		if out, _ := c.Kubectl(t.Context(), "", "auth", "can-i", "--as=someone", "--as-group="+group, "-n", namespace, "create", "jobs"); strings.TrimSpace(out) != want {
+			t.Errorf("may one of %s create Jobs? %q", group, out)
 		}
 	}
 	workers := "--as=system:serviceaccount:" + namespace + ":default"
@@ -207,8 +244,11 @@ func restricted(t *testing.T, c *cluster.Cluster) {
 // example carries the example out: a Job of the image as it was built, in the
 // namespace as it was made.
 func example(t *testing.T, c *cluster.Cluster) {
-	objects := kubectl(t, c, "", "kustomize", "../../deploy/k8s/example")
-	kubectl(t, c, strings.Replace(objects, "image: loadtest:dev", "image: "+workerImage, 1), "apply", "-f", "-")
+	lines := commands(t, "A first look")
+	if len(lines) != 4 {
+		t.Fatalf("want one command that creates it, waits for it, shows its log, and takes it away; have %q", lines)
+	}
+	typed(t, c, lines[0])
 	pods := []string{"get", "pods", "-n", namespace, "-l", "loadtest.ai-aas.dev/run=example", "-o"}
 	until(t, "the example's pod is ready", func() bool {
 		out := kubectl(t, c, "", append(slices.Clone(pods), `jsonpath={.items[*].status.containerStatuses[0].ready}{.items[*].status.phase}`)...)
@@ -223,15 +263,15 @@ func example(t *testing.T, c *cluster.Cluster) {
 	if !strings.Contains(metrics, "loadtest_user_requests_total") {
 		t.Errorf("/metrics says %.200s", metrics)
 	}
-	kubectl(t, c, "", "wait", "--for=condition=Complete", "job/loadtest-example", "-n", namespace, "--timeout=90s")
-	log := kubectl(t, c, "", "logs", "job/loadtest-example", "-n", namespace)
+	typed(t, c, lines[1])
+	log := typed(t, c, lines[2])
 	if !strings.Contains(log, "2 orgs, 6 users, 6 keys deleted") { // whatever the verdict on a busy machine
 		t.Errorf("the example's log is\n%s", log)
 	}
 	if quota := kubectl(t, c, "", "get", "quota", "loadtest", "-n", namespace, "-o", `jsonpath={.status.used.count/jobs\.batch}`); quota != "1" {
 		t.Errorf("the quota counts %q Jobs", quota)
 	}
-	kubectl(t, c, "", "delete", "job/loadtest-example", "configmap/loadtest-example", "-n", namespace)
+	typed(t, c, lines[3])
 }
 
 // nodes that exist in name only take pods, which are running at once.

@@ -79,7 +79,13 @@ const patience = 2 * time.Minute
 // until waits for a condition, looking at it often.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	late := time.NewTimer(patience)
+	within(t, patience, what, holds)
+}
+
+// within waits as until does, so long.
+func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	late := time.NewTimer(limit)
 	defer late.Stop()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
@@ -87,7 +93,7 @@ func until(t *testing.T, what string, holds func() bool) {
 		select {
 		case <-look.C:
 		case <-late.C:
-			t.Fatalf("after %v it is still not so: %s", patience, what)
+			t.Fatalf("after %v it is still not so: %s", limit, what)
 		}
 	}
 }

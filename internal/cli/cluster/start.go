@@ -77,7 +77,7 @@ goes into a Secret of the run, and so does what opens the User/Org API.`,
 	f := cmd.Flags()
 	f.StringVar(&s.config, "config", "", "the `scenario`; - is the standard input")
 	f.StringVar(&s.run, "run", "", "`name` of the run (default metadata.testRunId, or made up)")
-	f.StringVar(&s.image, "image", "", "container `image` of the workers (default spec.workers.image, or this version's own)")
+	f.StringVar(&s.image, "image", "", "container `image` of the workers (default spec.workers.image, or load-test-worker:VERSION)")
 	f.IntVar(&s.workers, "workers", 0, "let `N` pods make the load (default spec.workers.replicas, or else by usersPerWorker)")
 	f.StringVar(&s.onLoss, "on-worker-loss", string(jobs.ReplaceOnLoss), "when a worker's pod is lost: fail, continue or replace")
 	f.StringVar(&s.onLate, "on-late-worker", string(jobs.FailOnLate), "when a worker is not ready in time: fail or continue")

@@ -110,7 +110,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	}
 	// kubelet gives up if containerd does not answer, and needs this image for every pod.
 	pause := filepath.Join(c.slot.state(), "pause.tar")
-	if err := WriteImage(pause, pauseImage, filepath.Join(c.bin, "pause")); err != nil {
+	if err := writeImage(pause, pauseImage, filepath.Join(c.bin, "pause")); err != nil {
 		return err
 	}
 	if err := c.Wait(ctx, "containerd takes an image", func(ctx context.Context) error { return c.Import(ctx, pause) }); err != nil {
@@ -225,8 +225,8 @@ func (c *Cluster) run(ctx context.Context, in, program string, args ...string) (
 	return out.String(), nil
 }
 
-// Import makes the image in an archive (of docker save, or of [WriteImage]) known
-// to the node. Pods use it with imagePullPolicy Never or IfNotPresent.
+// Import makes the image in an archive of docker save known to the node. Pods
+// use it with imagePullPolicy Never or IfNotPresent.
 func (c *Cluster) Import(ctx context.Context, archive string) error {
 	_, err := c.run(ctx, "", "ctr", "--address", c.socket(), "--namespace", "k8s.io", "images", "import", archive)
 	return err

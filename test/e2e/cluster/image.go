@@ -14,9 +14,9 @@ import (
 	"runtime"
 )
 
-// WriteImage writes an archive, as docker save does, of an image that has one
+// writeImage writes an archive, as docker save does, of an image that has one
 // statically linked program and nothing else, and runs it as a plain user.
-func WriteImage(archive, name, program string) error {
+func writeImage(archive, name, program string) error {
 	text, err := os.ReadFile(program) // #nosec G304 -- ours
 	if err != nil {
 		return err
