@@ -173,7 +173,7 @@ func checkCommand(args []string, makefile string) error {
 			}
 		}
 		return fmt.Errorf("go without a package of ours")
-	case "docker", "kubectl", "prometheus": // with files of ours
+	case "docker", "helm", "kubectl", "prometheus": // with files of ours
 		for _, a := range args[1:] {
 			if strings.HasPrefix(a, "deploy/") {
 				if err := exists(a); err != nil {

@@ -25,6 +25,7 @@ var onCluster = []struct {
 	name string
 	test func(*testing.T, *cluster.Cluster)
 }{
+	{"Chart", helmChart},
 	{"Manifests", manifests},
 	{"Rights", rights},
 	{"Restricted", restricted},

@@ -39,7 +39,9 @@ build_kube() { # minutes
   local v=k8s.io/component-base/version
   compile kube "$1" tool "-X $v.gitVersion=$version -X $v.gitMajor=1 -X $v.gitMinor=$(cut -d. -f2 <<<"$version") -X k8s.io/client-go/pkg/version.gitVersion=$version"
 }
-build_kwok() { GOBIN="$1" nice go install -trimpath -ldflags '-s -w' "$kwok"; }
+build_tools() {
+  for tool in "${tools[@]}"; do GOBIN="$1" nice go install -trimpath -ldflags '-s -w' "$tool"; done
+}
 build_monitors() { # what Prometheus' operator tells the API server of a PodMonitor
   local dir
   dir=$(go mod download -json "$operator" | sed -n 's/^\t"Dir": "\(.*\)",*$/\1/p')
@@ -47,11 +49,15 @@ build_monitors() { # what Prometheus' operator tells the API server of a PodMoni
 }
 operator=github.com/prometheus-operator/prometheus-operator@v0.85.0
 version=$(sed -n 's/^require k8s.io\/kubernetes //p' kube/go.mod)
-kwok=sigs.k8s.io/kwok/cmd/kwok@v0.7.0 # nodes that exist in name only
+tools=( # nodes that exist in name only, charts, and a judge of manifests
+  sigs.k8s.io/kwok/cmd/kwok@v0.7.0
+  helm.sh/helm/v3/cmd/helm@v3.22.0
+  github.com/zegl/kube-score/cmd/kube-score@v1.20.0
+)
 
 made pause <pause/main.go
 made etcd <etcd/go.mod
 made containerd <containerd/go.mod
 made kube <kube/go.mod
-made kwok <<<"$kwok"
+made tools <<<"${tools[*]}"
 made monitors <<<"$operator"
