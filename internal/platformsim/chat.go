@@ -17,7 +17,7 @@ func (c *call) infer() {
 	length, finish, seed := c.ask.script(&c.backend.Model, c.prompt, c.p.seed)
 	c.finish = finish
 	c.answer = llm.Vocabulary{}.Generate(c.answer, length, seed)
-	seq, ok := c.submit(llm.Request{MaxTokens: length, OutputTokens: c.answer, PerEmit: c.backend.TokensPerChunk})
+	seq, ok := c.submit(llm.Request{MaxTokens: length, OutputTokens: c.answer, PerEmit: c.backend.TokensPerChunk, FirstAlone: c.backend.FirstAlone})
 	if !ok {
 		return
 	}

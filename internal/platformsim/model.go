@@ -17,6 +17,7 @@ type Model struct {
 	Price          platform.Price // used unless Options.Cost is set
 	OutputTokens   Lengths        // length of an answer that max_tokens does not cut short
 	TokensPerChunk int            // tokens in one event of a stream; 0 = 1
+	FirstAlone     bool           // the first token has an event of its own
 	ContextLength  int            // most tokens of prompt and answer together; 0 = 32768
 	Dimensions     int            // of its vectors; more than 0 makes it an embedding model
 }

@@ -299,6 +299,9 @@ type Listen struct {
 	HTTP1 bool
 }
 
+// connKey is where the context of a request has its connection.
+type connKey struct{}
+
 // server is one listener and who serves it.
 type server struct {
 	http.Server
@@ -335,6 +338,11 @@ func (p *Platform) Start(l Listen) error {
 	}
 	if p.quirks.ColdKeyCrash {
 		p.servers[0].ConnState = p.cold.watch
+	}
+	// What is written of it is the truth. Under TLS bytes that arrived are no request yet.
+	if router := p.servers[0]; l.TLS == nil && p.truth != nil {
+		router.listener = stamping{router.listener}
+		router.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
 	}
 	if router := p.servers[0]; l.TLS != nil {
 		router.tls, router.TLSConfig, router.Protocols = true, l.TLS, new(http.Protocols)
@@ -523,7 +531,7 @@ func (c *coldKeys) seen(now time.Time) {
 
 // resetConn closes a connection so that its peer sees a reset.
 func resetConn(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
 		_ = tcp.SetLinger(0) // without it the peer sees a clean end, which is bad enough
 	}
 	_ = conn.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -95,7 +96,11 @@ func (p *Platform) begin(w http.ResponseWriter, r *http.Request, e endpoint) *ca
 	}
 	n := scramble(p.seed ^ scramble(p.requests.Add(1)))
 	c.trace = string(appendHex(appendHex(make([]byte, 0, 32), n), scramble(n)))
-	c.entry = Entry{Endpoint: endpointNames[e], Arrived: max(1, c.arrived.Sub(p.started))}
+	arrived := c.arrived
+	if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+		arrived = arrivedAt(conn, arrived)
+	}
+	c.entry = Entry{Endpoint: endpointNames[e], Arrived: max(1, arrived.Sub(p.started))}
 	c.entry.Traceparent = r.Header.Get("Traceparent")
 	if c.entry.ID = r.Header.Get("X-Request-Id"); c.entry.ID == "" {
 		c.entry.ID = "req-" + c.trace[:16]

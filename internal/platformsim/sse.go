@@ -74,7 +74,11 @@ func (c *call) stream(seq *llm.Sequence) {
 	cutAfter := 0 // no chunk
 	switch c.strike.fault {
 	case ResetMidway, Truncate, Stall, Garbage:
-		cutAfter = c.strike.after((len(c.answer) + per - 1) / per)
+		chunks := (len(c.answer) + per - 1) / per
+		if c.backend.FirstAlone {
+			chunks = 1 + (len(c.answer)+per-2)/per
+		}
+		cutAfter = c.strike.after(chunks)
 	}
 	ended := false
 	for said := 0; said < len(c.answer); {

@@ -56,6 +56,25 @@ func TestStreamFormat(t *testing.T) {
 	}
 }
 
+// The first token of a model may have an event of its own.
+func TestFirstTokenAlone(t *testing.T) {
+	models := instant()
+	models[0].TokensPerChunk, models[0].FirstAlone = 2, true
+	p := open(t, platformsim.Options{Models: models, KeepTruth: 2})
+	m := tenant(t, p, "acme", nil)
+	whole := m.ask(p, chatPath, hello).text(t, "choices.0.message.content")
+	a := m.ask(p, chatPath, strings.Replace(hello, "{", `{"stream":true,`, 1))
+	var said []string
+	for _, match := range regexp.MustCompile(`"content":"([^"]+)"`).FindAllStringSubmatch(a.body, -1) {
+		said = append(said, match[1])
+	}
+	truth := p.Truth()
+	if len(said) != 3 || strings.Join(said, "") != whole || len(truth[1].Chunks) != 3 || truth[1].CompletionTokens != 5 ||
+		regexp.MustCompile(` ?[a-z]+|[.,;:!?]`).FindString(whole) != said[0] {
+		t.Errorf("%q in events %q; %+v", whole, said, truth)
+	}
+}
+
 // The texts are appended to JSON as they are.
 func TestVocabularyNeedsNoEscapes(t *testing.T) {
 	var v llm.Vocabulary

@@ -22,7 +22,7 @@ type Entry struct {
 	Endpoint         string          `json:"endpoint"`      // chat, completions, embeddings, inference
 	Model            string          `json:"model,omitempty"`
 	Stream           bool            `json:"stream,omitempty"`
-	Arrived          time.Duration   `json:"arrived"`          // the head of the request was read
+	Arrived          time.Duration   `json:"arrived"`          // the head of the request reached this machine or, where no kernel says when (not Linux, TLS, no log), was read
 	FirstByte        time.Duration   `json:"firstByte"`        // the head of the answer left
 	Chunks           []time.Duration `json:"chunks,omitempty"` // when each content chunk left; chunks of one write share the moment
 	Done             time.Duration   `json:"done"`

@@ -77,5 +77,4 @@
 //     can share it; here it is known when it is computed. Blocks of equal content exist once.
 //   - Attention does not grow with context length, and the speed of prefill is constant.
 //   - No speculative decoding, priorities, multi-modal inputs or several GPUs.
-//   - Events carry PerEmit tokens from the first on; vLLM's stream_interval sends the first token at once.
 package llm

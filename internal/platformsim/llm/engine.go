@@ -66,6 +66,7 @@ type Request struct {
 	MaxTokens    int     // length of the output, at least 1
 	OutputTokens []Token // what will be generated, as far as known: lets the cache keep the output's blocks
 	PerEmit      int     // tokens in each delivery; 0 = 1
+	FirstAlone   bool    // the first token is a delivery of its own, as with vLLM's stream_interval
 }
 
 // Stats is a snapshot of the engine's state and of its counters since New.

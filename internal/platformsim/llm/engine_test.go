@@ -325,7 +325,34 @@ func TestInstant(t *testing.T) {
 	e := llm.New(llm.Config{MaxBatchedTokens: 50})
 	defer e.Close()
 	s := submit(t, e, llm.Request{Prompt: prompt(1, 120), MaxTokens: 5, PerEmit: 2})
-	var got []int
+	if got := deliveries(t, s); !reflect.DeepEqual(got, []int{2, 2, 1}) {
+		t.Errorf("deliveries %v, want [2 2 1]", got)
+	}
+	if st, want := e.Stats(), (llm.Stats{CachedBlocks: 7, Steps: 3 + 4, PromptTokens: 120, OutputTokens: 5}); st != want {
+		t.Errorf("stats %+v, want %+v", st, want)
+	}
+}
+
+// TestFirstAlone: the first token comes when it is there, the others by threes.
+func TestFirstAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := llm.New(llm.Config{DecodeStep: 10 * ms})
+		defer e.Close()
+		start := time.Now()
+		s := submit(t, e, llm.Request{Prompt: prompt(1, 10), MaxTokens: 8, PerEmit: 3, FirstAlone: true})
+		if got, want := arrivals(t, s, start), []time.Duration{10 * ms, 40 * ms, 70 * ms, 80 * ms}; !reflect.DeepEqual(got, want) {
+			t.Errorf("deliveries at %v, want %v", got, want)
+		}
+		s = submit(t, e, llm.Request{Prompt: prompt(2, 10), MaxTokens: 8, PerEmit: 3, FirstAlone: true})
+		if got := deliveries(t, s); !reflect.DeepEqual(got, []int{1, 3, 3, 1}) {
+			t.Errorf("deliveries %v, want [1 3 3 1]", got)
+		}
+	})
+}
+
+// deliveries reads a sequence to its end, and returns how many tokens each one had.
+func deliveries(t *testing.T, s *llm.Sequence) (got []int) {
+	t.Helper()
 	for done := false; !done; {
 		var n int
 		var err error
@@ -334,12 +361,7 @@ func TestInstant(t *testing.T) {
 		}
 		got = append(got, n)
 	}
-	if !reflect.DeepEqual(got, []int{2, 2, 1}) {
-		t.Errorf("deliveries %v, want [2 2 1]", got)
-	}
-	if st, want := e.Stats(), (llm.Stats{CachedBlocks: 7, Steps: 3 + 4, PromptTokens: 120, OutputTokens: 5}); st != want {
-		t.Errorf("stats %+v, want %+v", st, want)
-	}
+	return got
 }
 
 // TestRace uses one engine from many goroutines, cancelling some, for the race detector.

@@ -21,6 +21,9 @@ func newScheduler(c Config) scheduler {
 
 func (c *scheduler) newSequence(r Request) *Sequence {
 	s := &Sequence{tenant: r.Tenant, prompt: len(r.Prompt), max: r.MaxTokens, perEmit: max(1, r.PerEmit)}
+	if r.FirstAlone {
+		s.alone = 1
+	}
 	output := r.OutputTokens[:min(len(r.OutputTokens), r.MaxTokens-1)] // the last one is sampled but never computed
 	salt := r.Salt
 	if c.LeakySalt {
@@ -174,7 +177,7 @@ func (c *scheduler) advance(s *Sequence) {
 		c.leave(s)
 	}
 	s.produced.Store(produced)
-	if produced%int64(s.perEmit) == 0 || int(produced) == s.max {
+	if (produced-int64(s.alone))%int64(s.perEmit) == 0 || int(produced) == s.max {
 		signal(s.notify)
 	}
 }

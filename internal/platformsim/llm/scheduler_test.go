@@ -212,6 +212,7 @@ func drawAction(t *rapid.T) action {
 			MaxTokens:    rapid.IntRange(1, 20).Draw(t, "max"),
 			OutputTokens: ids("output"),
 			PerEmit:      rapid.IntRange(0, 4).Draw(t, "emit"),
+			FirstAlone:   rapid.Bool().Draw(t, "first alone"),
 		},
 		cancel: rapid.IntRange(0, 60).Draw(t, "cancel"),
 		steps:  rapid.IntRange(0, 5).Draw(t, "steps"),
@@ -281,7 +282,11 @@ func play(t *rapid.T, config Config, script []action) (log []string) {
 		sum := 0
 		for done := false; !done; {
 			n, last, err := s.Next(t.Context())
-			if err != nil || n < 1 || n > s.perEmit || (n < s.perEmit && !last) {
+			want := s.perEmit
+			if sum == 0 && s.alone > 0 {
+				want = 1
+			}
+			if err != nil || n < 1 || n > want || (n < want && !last) {
 				t.Fatalf("sequence %d: a delivery of %d tokens of %d, done %v, error %v", i, n, s.perEmit, last, err)
 			}
 			sum, done = sum+n, last

@@ -19,6 +19,7 @@ type Sequence struct {
 	engine               *Engine
 	tenant               string
 	prompt, max, perEmit int
+	alone                int      // tokens of the first delivery, if it is one apart; else 0
 	hashes               []uint64 // of the full blocks of prompt and output that will be computed
 	notify               chan struct{}
 
@@ -41,12 +42,15 @@ type Sequence struct {
 }
 
 // Next blocks until the next PerEmit tokens are generated (fewer only with the
-// last delivery) and returns how many they are; done comes with the last ones.
+// last delivery, and the first if FirstAlone) and returns how many they are; done comes with the last ones.
 // The deliveries sum to MaxTokens. A reader that is late gets its tokens one
 // delivery a call, without waiting. The error is that of ctx, ErrCanceled after
 // Cancel, or ErrClosed.
 func (s *Sequence) Next(ctx context.Context) (tokens int, done bool, err error) {
 	want := min(s.perEmit, s.max-s.delivered)
+	if s.delivered < s.alone {
+		want = s.alone
+	}
 	for int(s.produced.Load())-s.delivered < want {
 		switch s.ended.Load() {
 		case canceled:
