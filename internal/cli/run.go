@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -66,7 +67,8 @@ the organizations, the users and the limits, begin at one moment, and leave one
 result. An organization that is too large for one of them is split.
 
 It leaves a folder with result.json, report.html and run.log, and prints the
-verdict. Ctrl-C ends the run in order: what was measured is kept, the tenants
+verdict; with --log-requests also requests.jsonl, a line of JSON for each
+request. Ctrl-C ends the run in order: what was measured is kept, the tenants
 are removed. A second Ctrl-C ends it at once; then loadtest cleanup --run ID
 removes what is left.
 
@@ -88,6 +90,7 @@ whoever has the token in ` + server.TokenEnv + `.`,
 	}
 	cmd.Flags().StringVar(&r.output, "output-dir", defaultOutput, "folder in which the run gets a folder of its own")
 	cmd.Flags().IntVar(&r.processes, "workers", 0, "let `N` processes make the load (default spec.workers.replicas, or else 1)")
+	cmd.Flags().BoolVar(&r.requests, "log-requests", false, "also leave requests.jsonl, a line of JSON for each request: ids, outcome, moments, tokens, cost")
 	r.showFlags(cmd)
 	return cmd
 }
@@ -98,6 +101,7 @@ type localRun struct {
 	output    string
 	processes int           // 0: as the scenario says
 	step      time.Duration // of a search; 0: a run
+	requests  bool          // each gets a line in a file
 	listen    string        // an address; empty for none
 	profiles  bool
 	scraped   *metrics.Page // nil without listen
@@ -168,7 +172,7 @@ func (r *localRun) run(ctx context.Context, path string) error {
 	}
 	w, err := worker.New(ctx, worker.Options{
 		Scenario: scenario, ScenarioSHA256: sum, RunID: r.id, Begun: r.began, Folder: r.folder, Cache: cacheFolder(), Workers: workers,
-		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log, Metrics: r.listen != "", TraceRatio: ratio, Traces: traces,
+		Step: r.step, Embedded: embedded, Tool: tool(r.version), Log: r.log, Metrics: r.listen != "", TraceRatio: ratio, Traces: traces, Requests: r.requests,
 	})
 	var crew atomic.Pointer[processes.Crew] // nil: the load is made here
 	snapshot := func() live.Snapshot {
@@ -428,6 +432,10 @@ func (r *localRun) keep(ctx context.Context, path string, s *config.Scenario, b 
 				err = fmt.Errorf("%w; nor could they be kept in %s; the summary above is all there is", err, dir)
 			}
 		}
+	}
+	lists, _ := fs.Glob(os.DirFS(r.folder), "requests*.jsonl*") // the pattern is good
+	for _, name := range lists {
+		files = append(files, filepath.Join(r.folder, name))
 	}
 	err = errors.Join(drawErr, err, r.exportTo(s, b, page.Bytes(), &files), r.upload(ctx, b, page.Bytes(), &files))
 	printErr := report.Terminal(r.out, b, report.TerminalOptions{

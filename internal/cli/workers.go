@@ -74,7 +74,7 @@ func (r *localRun) startWorkers(path string, s *config.Scenario, n int, embedded
 		}
 		links = append(links, link)
 		order := processes.Order{
-			Name: path, Scenario: r.text, RunID: r.id, Begun: r.began, Seed: *s.Spec.Seed, Folder: r.folder, Worker: i, Workers: n, Metered: r.listen != "",
+			Name: path, Scenario: r.text, RunID: r.id, Begun: r.began, Seed: *s.Spec.Seed, Folder: r.folder, Worker: i, Workers: n, Metered: r.listen != "", Requests: r.requests,
 		}
 		if embedded {
 			t := s.Spec.Targets
@@ -199,7 +199,7 @@ func attend(signalled context.Context, version string, child *processes.Child, s
 	p := part{superior: child, signal: worker.ErrInterrupted, says: live.NewLog(stderr), Options: worker.Options{
 		Scenario: scenario, ScenarioSHA256: sum, RunID: order.RunID, Begun: order.Begun, Folder: order.Folder, Cache: cacheFolder(),
 		Worker: order.Worker, Workers: order.Workers, Embedded: order.Platform != nil,
-		Metrics: order.Metered, Tool: tool(version), Log: log.With(zap.Int("worker", order.Worker)),
+		Metrics: order.Metered, Requests: order.Requests, Tool: tool(version), Log: log.With(zap.Int("worker", order.Worker)),
 	}}
 	p.made = func(w *worker.Worker) error {
 		child.Offer(w.Gatherer())

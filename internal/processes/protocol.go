@@ -29,6 +29,8 @@ type Order struct {
 	Workers int       `json:"workers"`
 	// Metered says that the parent shows the metrics of its children.
 	Metered bool `json:"metered,omitempty"`
+	// Requests says that every request gets a line in a file.
+	Requests bool `json:"requests,omitempty"`
 	// Platform is the embedded platform, which the parent runs; nil if the
 	// scenario has targets.
 	Platform *Platform `json:"platform,omitempty"`

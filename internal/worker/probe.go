@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,6 +12,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/limits"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/requestlog"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
 )
 
@@ -55,6 +57,9 @@ func (w *Worker) gate(client *platform.Client, sums record.Sink, stop func(error
 	sink = append(sink, record.SinkFunc(w.logRequest))
 	if w.Traces != nil {
 		sink = append(sink, w.Traces.Since(client.Epoch()))
+	}
+	if w.requests != nil {
+		sink = append(sink, w.requests.Since(client.Epoch()))
 	}
 	var asker simulator.Asker = inFlight{simulator.Direct{Client: client}, &w.inFlight}
 	if w.places != nil {
@@ -121,6 +126,34 @@ func (w *Worker) closeTraces() {
 	}
 	w.warn("%d of %d spans are missing from the OpenTelemetry collector, %d since it was too slow and %d that it did not take; no request waited for it, and no number here depends on it%s",
 		spans.Lost(), spans.Lost()+spans.Sent, spans.Dropped, spans.Failed, why)
+}
+
+// openRequests begins the file with a line for each request, if that is wanted.
+// A run does not fail for the want of it.
+func (w *Worker) openRequests() {
+	if !w.Requests {
+		return
+	}
+	var err error
+	if w.requests, err = requestlog.Create(RequestsPath(w.Folder, w.Worker, w.Workers)); err != nil {
+		w.warn("the requests are not written one by one: %v", err)
+	}
+}
+
+// closeRequests writes the last lines, and says if any are missing.
+func (w *Worker) closeRequests() {
+	if w.requests == nil {
+		return
+	}
+	lines := w.requests.Close()
+	w.Log.Info("requests written", zap.String("file", lines.Path), zap.Uint64("written", lines.Written), zap.Uint64("lost", lines.Lost), zap.Error(lines.Err))
+	why := "the disk was too slow, and no request waited for it"
+	if lines.Err != nil {
+		why = lines.Err.Error()
+	}
+	if lines.Lost > 0 || lines.Err != nil {
+		w.warn("%d of %d requests are missing from %s; no number here depends on it: %s", lines.Lost, lines.Lost+lines.Written, filepath.Base(lines.Path), why)
+	}
 }
 
 func (w *Worker) breakerChanged(from, to string) {

@@ -32,6 +32,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/live"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platform"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/record"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/requestlog"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/server"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/simulator"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
@@ -93,6 +94,8 @@ type Options struct {
 	// Metrics says that somebody will ask for the metrics, though the scenario
 	// pushes them nowhere.
 	Metrics bool
+	// Requests says that every request gets a line in the file [RequestsPath].
+	Requests bool
 	// Sinks receive every record, beside the worker's own statistics.
 	Sinks []record.Sink
 }
@@ -118,6 +121,7 @@ type Worker struct {
 	userLoads []userLoad           // of the fleet's goroutine, until it has ended
 	observed  *health.Observations // of this process; nil before the end of the load
 	outside   *outside             // nil if nobody looks
+	requests  *requestlog.Log      // nil unless Options.Requests
 
 	mu       sync.Mutex // guards what follows
 	stage    string
@@ -172,14 +176,25 @@ func LedgerPath(folder string, worker int) string {
 	return filepath.Join(folder, fmt.Sprintf("ledger-%d.jsonl", worker))
 }
 
+// RequestsPath is where a line for each request of a worker's is, if they are
+// wanted; [requestlog.Partial] is behind it if some are missing.
+func RequestsPath(folder string, worker, workers int) string {
+	if workers <= 1 {
+		return filepath.Join(folder, "requests.jsonl")
+	}
+	return filepath.Join(folder, fmt.Sprintf("requests-%d.jsonl", worker))
+}
+
 // Run carries the run out and returns its document, always. The error is nil
 // if the load ran to its planned end, to a limit or to an interrupt.
 func (w *Worker) Run(ctx context.Context) (*export.Bundle, error) {
 	b := w.NewBundle()
 	w.outside.begin(w)
+	w.openRequests()
 	err := w.load(ctx, b)
 	w.close()
 	w.closeTraces()
+	w.closeRequests()
 	w.setStage(finished)
 	w.outside.end(w)
 	w.conclude(b)

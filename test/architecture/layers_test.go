@@ -21,7 +21,7 @@ const module = "github.com/otherjamesbrown/ai-aas/tests/load/"
 // that holds what it imports; docs/load-testing/architecture.md says what each is for.
 var layers = [][]string{
 	{"internal/secret", "internal/record", "internal/human", "internal/alarm", "internal/crash", "internal/jsonstring", "internal/cgroup"},
-	{"internal/platform", "internal/plan", "internal/loadpattern", "internal/questions", "internal/documents", "internal/blob", "internal/blob/blobtest", "internal/ledger", "internal/config", "internal/chaos", "internal/server", "internal/tracing", "internal/heap", "internal/platformsim/llm"},
+	{"internal/platform", "internal/plan", "internal/loadpattern", "internal/questions", "internal/documents", "internal/blob", "internal/blob/blobtest", "internal/ledger", "internal/config", "internal/chaos", "internal/server", "internal/tracing", "internal/requestlog", "internal/heap", "internal/platformsim/llm"},
 	{"internal/stats", "internal/bootstrap", "internal/cleanup", "internal/simulator", "internal/interaction", "internal/platformsim"},
 	{"internal/health", "internal/limits", "internal/verdict", "internal/isolation", "internal/capacity", "internal/metrics"},
 	{"internal/export", "internal/dashboards"},

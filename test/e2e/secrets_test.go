@@ -182,7 +182,7 @@ func TestSecretsStayInside(t *testing.T) {
 			p, out, l := startPlatform(t, append(c.flags, "--instant")...), newFolder(t), &listener{secrets: map[string]bool{}}
 			run := launch(t, c.env, "run", out.scenario(t, c.name, fmt.Sprintf(
 				"  targets: {apiRouterUrl: %q, userOrgUrl: %q, %s, headers: {X-Trace-Secret: header-secret-0123456789}}\n",
-				l.before(t, p.router, true), l.before(t, p.userOrg, false), c.admin)+load), "--output-dir", string(out))
+				l.before(t, p.router, true), l.before(t, p.userOrg, false), c.admin)+load), "--output-dir", string(out), "--log-requests")
 			if code := run.wait(); code != 0 {
 				t.Errorf("exit code %d: %s %s", code, &run.out, &run.err)
 			}
@@ -196,6 +196,9 @@ func TestSecretsStayInside(t *testing.T) {
 				t.Errorf("the proxy has seen only %d secrets of 8 users", len(secrets)-2)
 			}
 			hides(t, run, out, secrets...)
+			if file := filepath.Join(string(out), c.name, "requests.jsonl"); countLines(t, file) == 0 {
+				t.Errorf("%s is empty", file)
+			}
 			if s := p.state(); s.ActiveKeys != 0 {
 				t.Errorf("%d keys are left", s.ActiveKeys)
 			}

@@ -28,7 +28,7 @@ import (
 // workers starts a run in three processes.
 func (f folder) workers(t *testing.T, name, spec string) *process {
 	t.Helper()
-	return launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", f.scenario(t, name, spec), "--output-dir", string(f), "--workers", "3")
+	return launch(t, []string{"ADMIN_KEY=" + adminKey}, "run", f.scenario(t, name, spec), "--output-dir", string(f), "--workers", "3", "--log-requests")
 }
 
 // scrape gets metrics as Prometheus does; nil if nobody answers.
@@ -79,6 +79,16 @@ func (f folder) killWorker(t *testing.T, name, book string) {
 	}
 }
 
+// countLines returns how many lines a file has, 0 if there is none.
+func countLines(t *testing.T, path string) int {
+	t.Helper()
+	data, err := os.ReadFile(path) // #nosec G304 -- the test's own folder
+	if err != nil {
+		t.Error(err)
+	}
+	return strings.Count(string(data), "\n")
+}
+
 // TestWorkers: three processes are one run, whatever happens to them.
 func TestWorkers(t *testing.T) {
 	t.Parallel()
@@ -108,6 +118,13 @@ func TestWorkers(t *testing.T) {
 			if data, err := os.ReadFile(filepath.Join(string(out), "whole", file)); err != nil || len(data) == 0 || strings.Contains(string(data), adminKey) { // #nosec G304 -- as above
 				t.Errorf("%s: %v, %d bytes", file, err, len(data))
 			}
+		}
+		lines := 0
+		for i := range 3 {
+			lines += countLines(t, filepath.Join(string(out), "whole", fmt.Sprintf("requests-%d.jsonl", i)))
+		}
+		if lines != 200 {
+			t.Errorf("%d requests were written down one by one, not 200", lines)
 		}
 	})
 
