@@ -40,8 +40,7 @@ var (
 	duration = flag.Duration("duration", 5*time.Second, "how long each tool works in each round, in whole seconds, beyond the 2s of its short run")
 	rounds   = flag.Int("rounds", 5, "how often each has its turn")
 	cache    = flag.String("cache", "", "`FOLDER` into which peers are installed (default loadtest-peers in the user's cache)")
-	only     = flag.String("only", "", "`WORK` to do alone: whole, stream, latency, memory, scale or endurance; the last two take minutes and are only done by name")
-	enduring = flag.Duration("enduring", 5*time.Minute, "how long endurance lasts, at least 2m")
+	only     = flag.String("only", "", "`WORK` to do alone: whole, stream, latency, memory or scale; the last takes minutes and is only done by name")
 )
 
 func main() {
@@ -122,8 +121,6 @@ func run(ctx context.Context) error {
 		return memory(ctx, s, ours, k6)
 	case "scale":
 		return scale(ctx, dir, s, ours)
-	case "endurance":
-		return endurance(ctx, dir, s, ours)
 	}
 	return nil
 }
@@ -183,7 +180,7 @@ func measure(ctx context.Context, s *server, t *tool, w work, units func(count) 
 	if err != nil {
 		return 0, cost{}, err
 	}
-	c, err := t.run(ctx, w, nil)
+	c, err := t.run(ctx, w)
 	if err != nil {
 		return 0, c, err
 	}
@@ -240,7 +237,7 @@ func memory(ctx context.Context, s *server, ours, k6 *tool) error {
 	perUser := func(t *tool, few, many int) (float64, error) {
 		var used [2]int64
 		for i, n := range []int{few, many} {
-			c, err := t.run(ctx, work{url: s.url, connections: n, duration: thinking, think: thinking, ramp: true}, nil)
+			c, err := t.run(ctx, work{url: s.url, connections: n, duration: thinking, think: thinking, ramp: true})
 			if err != nil {
 				return 0, err
 			}
@@ -292,7 +289,7 @@ func scale(ctx context.Context, dir string, s *server, ours *tool) error {
 		if err != nil {
 			return err
 		}
-		c, err := ours.run(ctx, job.work, nil)
+		c, err := ours.run(ctx, job.work)
 		if err != nil {
 			return err
 		}
@@ -304,31 +301,6 @@ func scale(ctx context.Context, dir string, s *server, ours *tool) error {
 		fmt.Printf("%d requests, %d events, %v CPU\n", after.Requests-before.Requests, after.Events-before.Events, c.cpu.Round(time.Millisecond))
 		verdict(job.what+": peak memory, MiB", []float64{memory}, memory < job.most, fmt.Sprintf("less than %.0f", job.most))
 	}
-	return nil
-}
-
-// endurance prints how our memory grows after the first minute.
-func endurance(ctx context.Context, dir string, s *server, ours *tool) error {
-	if *enduring < 2*time.Minute {
-		return errors.New("endurance wants two minutes at least")
-	}
-	if err := writeKeys(dir, 50); err != nil {
-		return err
-	}
-	var resident []int64
-	if _, err := ours.run(ctx, work{url: s.url, connections: 50, duration: *enduring}, func(n int64) { resident = append(resident, n) }); err != nil {
-		return err
-	}
-	c, err := s.count(ctx)
-	if err != nil {
-		return err
-	}
-	// The most in half a minute: what is resident swings with each collection.
-	peak := func(part []int64) float64 { return float64(slices.Max(part)) / (1 << 20) }
-	end := int(enduring.Seconds()) - 1 // before the report is made
-	first, last := peak(resident[30:60]), peak(resident[end-30:end])
-	fmt.Printf("\n## Endurance\n\n%d requests in %v: %.1f MiB after the first minute, %.1f MiB at the end\n", c.Requests, *enduring, first, last)
-	verdict("growth of memory after the first minute", []float64{last/first - 1}, last <= first*1.05, "at most 0.05")
 	return nil
 }
 

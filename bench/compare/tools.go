@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -185,45 +183,18 @@ type cost struct {
 	said   []byte        // on standard output and standard error
 }
 
-// run has a tool do the work. Every second it calls each, if there is one,
-// with the memory of the process.
-func (t *tool) run(ctx context.Context, w work, each func(resident int64)) (cost, error) {
+// run has a tool do the work.
+func (t *tool) run(ctx context.Context, w work) (cost, error) {
 	args, env := t.command(w)
 	cmd := exec.CommandContext(ctx, t.path, args...) //nolint:gosec // that is the point
 	cmd.Env = append(os.Environ(), env...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		return cost{}, err
-	}
-	done := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for each != nil {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-			statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", cmd.Process.Pid))
-			if fields := strings.Fields(string(statm)); err == nil && len(fields) > 1 {
-				if pages, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
-					each(pages * int64(os.Getpagesize()))
-				}
-			}
-		}
-	})
-	err := cmd.Wait()
-	close(done)
-	watching.Wait()
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return cost{}, fmt.Errorf("%s: %w\n%.2000s", t.name, err, out.String())
+		return cost{}, fmt.Errorf("%s: %w\n%.2000s", t.name, err, out)
 	}
 	used, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
 		return cost{}, errors.New("this system does not say what a process used")
 	}
-	return cost{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), memory: used.Maxrss * 1024, said: out.Bytes()}, nil
+	return cost{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), memory: used.Maxrss * 1024, said: out}, nil
 }

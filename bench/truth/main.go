@@ -10,8 +10,9 @@
 //
 // Requests, chunks and tokens must be equal, or it fails. Latencies are the
 // work of a machine that others may be using, and are printed: ours minus the
-// truth. Both ends share this machine's CPUs; where the generator says that it
-// was limited, the line has an exclamation mark.
+// truth, request by request, and the percentiles of both. Both ends share this
+// machine's CPUs; where the generator says that it was limited, the line has an
+// exclamation mark. Cells with a bar say at the end whether it was kept.
 //
 // Any other server that writes the same log can be tested, in one cell:
 //
@@ -74,14 +75,38 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("| cell | requests | tokens | token error | TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | e2e p50 | e2e p99 | rounding | CPU | memory |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Println(eachHead)
+	var percentiles, bars []string
+	var failed []error
+	hold := func(c cell, folder string, s server, stop func() (time.Duration, error)) {
+		o, err := c.measure(ctx, bin, folder, s, stop)
+		var line, bar string
+		if err == nil {
+			line, bar, err = c.compare(o)
+		}
+		if line != "" {
+			percentiles = append(percentiles, line)
+		}
+		if bar != "" {
+			bars = append(bars, bar)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", c.Name, err))
+		}
+	}
+	defer func() {
+		fmt.Println(percentilesHead)
+		fmt.Println(strings.Join(percentiles, "\n"))
+		if len(bars) > 0 {
+			fmt.Printf("\n%s\n", strings.Join(bars, "\n"))
+		}
+	}()
 	if *router != "" {
-		c := cell{Name: "given", Users: *users, Tokens: 64, Duration: *length}
-		return c.measure(ctx, bin, filepath.Join(dir, "given"), server{
+		hold(cell{Name: "given", Users: *users, Tokens: 64, Duration: *length}, filepath.Join(dir, "given"), server{
 			Router: *router, UserOrg: *userOrg, AdminKey: os.Getenv("LOADTEST_ADMIN_API_KEY"), Models: []string{*model}, Truth: *truth,
 		}, nil)
+		return errors.Join(failed...)
 	}
-	var failed []error
 	for i, c := range matrix() {
 		if *quick && !c.Quick || !strings.Contains(c.Name, *only) {
 			continue
@@ -94,9 +119,7 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
-		if err := c.measure(ctx, bin, folder, s, stop); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", c.Name, err))
-		}
+		hold(c, folder, s, stop)
 	}
 	return errors.Join(failed...)
 }
@@ -138,9 +161,9 @@ func (c cell) load() string {
 		max(2*time.Second, c.Duration/3), c.Duration, c.Users)
 }
 
-// measure runs the tool against the server and prints a line. stop, if there is
-// one, ends the server, and with that its log.
-func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func() (time.Duration, error)) error {
+// measure runs the tool against the server. stop, if there is one, ends the
+// server, and with that its log.
+func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func() (time.Duration, error)) (o outcome, err error) {
 	file := filepath.Join(dir, "scenario.yaml")
 	models := make([]string, len(s.Models))
 	for i, name := range s.Models {
@@ -148,16 +171,14 @@ func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func(
 	}
 	text := fmt.Appendf(nil, scenario, c.Users, c.Think.Seconds(), strings.Join(models, ", "), c.Tokens, c.load(), s.Router, s.UserOrg)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return o, err
 	}
 	if err := os.WriteFile(file, text, 0o600); err != nil {
-		return err
+		return o, err
 	}
-	cmd := exec.CommandContext(ctx, bin, "run", file, "--output-dir", dir) //nolint:gosec // our own
+	cmd := exec.CommandContext(ctx, bin, "run", file, "--output-dir", dir, "--log-requests") //nolint:gosec // our own
 	cmd.Env = append(os.Environ(), "TRUTH_ADMIN_KEY="+s.AdminKey)
-	began := time.Now()
 	said, err := cmd.CombinedOutput()
-	whole := time.Since(began) * time.Duration(runtime.NumCPU())
 	var platform time.Duration
 	if stop != nil {
 		var stopped error
@@ -165,22 +186,27 @@ func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func(
 		err = errors.Join(err, stopped)
 	}
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, said)
+		return o, fmt.Errorf("%w\n%s", err, said)
 	}
-	b, err := export.Read(filepath.Join(dir, "truth", "result.json"))
-	if err != nil {
-		return err
+	result := filepath.Join(dir, "truth")
+	if o.result, err = export.Read(filepath.Join(result, "result.json")); err != nil {
+		return o, err
 	}
-	entries, err := truthlog.Read(s.Truth)
-	if err != nil {
-		return err
+	if o.requests, err = truthlog.Requests(filepath.Join(result, "requests.jsonl")); err != nil {
+		return o, err
 	}
-	busy := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + platform
+	if o.log, err = truthlog.Read(s.Truth); err != nil {
+		return o, err
+	}
 	used, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
-		return errors.New("this system does not say what a process used")
+		return o, errors.New("this system does not say what a process used")
 	}
-	return c.compare(b, entries, float64(busy)/float64(whole), used.Maxrss*1024)
+	// Before and after the load little is done.
+	had := o.result.Run.Duration * time.Duration(runtime.NumCPU())
+	o.busy = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + platform).Seconds() / had.Seconds()
+	o.memory = used.Maxrss * 1024
+	return o, nil
 }
 
 // serveArg is how this program calls itself to be the platform.

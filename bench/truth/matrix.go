@@ -10,6 +10,7 @@ import (
 	"github.com/otherjamesbrown/ai-aas/tests/load/bench/truthlog"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/export"
 	"github.com/otherjamesbrown/ai-aas/tests/load/internal/platformsim"
+	"github.com/otherjamesbrown/ai-aas/tests/load/internal/stats"
 )
 
 // cell is one platform and one load.
@@ -18,9 +19,12 @@ type cell struct {
 	TTFT, ITL time.Duration // of a question alone; ITL is between chunks
 	Tokens    int           // of an answer
 	PerChunk  int
-	Quirks    platformsim.Quirks
-	TLS       bool
-	HTTP2     bool
+	// FirstAlone gives the first token an event of its own, so that TTFT is one
+	// of the engine's steps, however long the time between events.
+	FirstAlone bool
+	Quirks     platformsim.Quirks
+	TLS        bool
+	HTTP2      bool
 
 	Models   int // each with an engine of its own; 0 means 1
 	Users    int
@@ -29,6 +33,8 @@ type cell struct {
 	Duration time.Duration
 	Quick    bool   // also with -quick
 	Truth    string // file of the log
+	// Bar is what the 99th percentile of TTFT's error may be; 0: no promise.
+	Bar time.Duration
 }
 
 // matrix is one cell in the middle, and others that differ from it in one
@@ -74,14 +80,22 @@ func matrix() (cells []cell) {
 	add("5000 streams, ITL 1s", false, func(c *cell) {
 		c.Users, c.ITL, c.Tokens, c.TTFT, c.Think, c.Duration = 5000, time.Second, 10, 0, 10*time.Second, max(duration, 20*time.Second)
 	})
-	// Of several models, whose steps do not come at one moment: one would write
-	// to all streams at once. Before the load each is asked once, which takes 10s.
-	add("10000 streams of 8 models, ITL 1s", false, func(c *cell) {
-		c.Users, c.Models, c.ITL, c.Tokens, c.TTFT, c.Think, c.Duration = 10_500, 8, time.Second, 10, 0, time.Second, max(duration, 30*time.Second)
+	// Of several models, whose steps do not come at one moment. A step takes 40 ms
+	// and writes to a 25th of the streams.
+	add("10000 streams of 8 models, an event a second", false, func(c *cell) {
+		c.Users, c.Models, c.ITL, c.Tokens, c.PerChunk, c.FirstAlone, c.TTFT = 10_500, 8, time.Second, 501, 25, true, 0
+		c.Think, c.Duration = 2*time.Second, max(duration, 40*time.Second)
+		c.Bar = 5 * time.Millisecond
 	})
 	// As much as the platform and the tool can do side by side on two cores.
 	add("busy: 600 users, 200 tokens", false, func(c *cell) {
 		c.Users, c.ITL, c.Tokens, c.Think = 600, 10*time.Millisecond, 200, 200*time.Millisecond
+	})
+	// About half of two cores, in all, of models that each write to some 20 streams
+	// at a time.
+	add("half of the CPU: 500 users of 32 models, 200 tokens", false, func(c *cell) {
+		c.Users, c.Models, c.ITL, c.Tokens, c.Think = 500, 32, 10*time.Millisecond, 200, 200*time.Millisecond
+		c.Bar = time.Millisecond
 	})
 	add("open, 30 arrivals/s", true, func(c *cell) { c.Arrivals = 30 })
 	add("open, 200 arrivals/s of 8 tokens", false, func(c *cell) { c.Arrivals, c.Tokens = 200, 8 })
@@ -95,13 +109,34 @@ func matrix() (cells []cell) {
 	return cells
 }
 
-// compare prints the cell's line. Its error says what had to be equal and was not.
-// busy is the share of the machine's CPUs that the tool and the platform had, 0 to 1.
-// memory is what the tool had of it at most, in bytes.
-func (c cell) compare(b *export.Bundle, entries []platformsim.Entry, busy float64, memory int64) error {
-	overall := b.Summary.Overall()
+// outcome is what came of a cell.
+type outcome struct {
+	result   *export.Bundle
+	requests []truthlog.Request
+	log      []platformsim.Entry
+	busy     float64 // the share of the machine's CPUs that the tool and the platform had during the load, 0 to 1
+	memory   int64   // what the tool had of it at most, in bytes
+}
+
+const eachHead = `
+Each request, ours minus the truth, in µs: the median, and the 99th percentile and the greatest by size.
+
+| cell | requests | tokens | token error | TTFT p50, p99, max | the same since sent | ITL p50, p99, max | e2e p50, p99, max | CPU | memory |
+|---|---|---|---|---|---|---|---|---|---|`
+
+const percentilesHead = `
+Percentiles of the result minus those of the log, in µs, of the truth in ms.
+
+| cell | TTFT p50 | TTFT p99 | ITL p50 | ITL p99 | e2e p50 | e2e p99 | rounding |
+|---|---|---|---|---|---|---|---|`
+
+// compare prints the cell's line, and returns that of its percentiles and, if
+// there is a bar, what became of it. Its error says what had to be equal and was
+// not.
+func (c cell) compare(o outcome) (percentiles, bar string, err error) {
+	overall := o.result.Summary.Overall()
 	var requests, tokens, prompt, chunks int64
-	for _, e := range entries {
+	for _, e := range o.log {
 		requests++
 		tokens += int64(e.CompletionTokens)
 		prompt += int64(e.PromptTokens)
@@ -109,7 +144,7 @@ func (c cell) compare(b *export.Bundle, entries []platformsim.Entry, busy float6
 	}
 	all := overall.All
 	if all.Succeeded != all.Requests { // those that never arrived cannot be equal
-		return fmt.Errorf("%d of %d requests did not succeed: the machine is too busy for this cell", all.Requests-all.Succeeded, all.Requests)
+		return "", "", fmt.Errorf("%d of %d requests did not succeed: the machine is too busy for this cell", all.Requests-all.Succeeded, all.Requests)
 	}
 	wrong := int64(all.CompletionTokens) - tokens
 	var errs []error
@@ -119,6 +154,7 @@ func (c cell) compare(b *export.Bundle, entries []platformsim.Entry, busy float6
 		}
 	}
 	equal("requests", int64(all.Requests), requests)
+	equal("requests one by one", int64(len(o.requests)), requests)
 	equal("chunks", int64(all.Chunks), chunks)
 	exact := fmt.Sprint(wrong)
 	if c.Quirks.NoStreamUsage {
@@ -129,29 +165,54 @@ func (c cell) compare(b *export.Bundle, entries []platformsim.Entry, busy float6
 		equal("completion tokens", int64(all.CompletionTokens), tokens)
 		equal("prompt tokens", int64(all.PromptTokens), prompt)
 	}
+	each, err := truthlog.Match(o.log, o.requests)
+	if err != nil {
+		return "", "", errors.Join(append(errs, err)...)
+	}
 	name := c.Name
-	if b.Verdict.GeneratorLimited {
+	if o.result.Verdict.GeneratorLimited {
 		name += " !"
 	}
 	line := fmt.Sprintf("| %s | %d | %d | %s |", name, requests, tokens, exact)
+	for _, list := range [][]time.Duration{each.TTFT, each.SinceSent, each.ITL, each.E2E} {
+		p50, p99, most := truthlog.Spread(list)
+		rare := "–"
+		if uint64(len(list)) >= stats.Enough(0.99) {
+			rare = fmt.Sprint(p99.Microseconds())
+		}
+		line += fmt.Sprintf(" %+d, %s, %d |", p50.Microseconds(), rare, most.Microseconds())
+	}
+	fmt.Printf("%s %.0f%% | %d MiB |\n", line, 100*o.busy, o.memory>>20)
+
+	percentiles = "| " + name + " |"
 	rounding := 0.0
-	metrics := truthlog.Metrics(entries, &overall.Latency)
+	metrics := truthlog.Metrics(o.log, &overall.Latency)
 	for _, i := range []int{0, 2, 1} { // TTFT, ITL, e2e
 		m := metrics[i]
 		equal(m.Name+" values", int64(m.Ours.Count()), int64(len(m.Truth)))
 		rounding = max(rounding, m.Rounding())
 		for _, q := range []float64{0.50, 0.99} {
 			if _, known := m.Ours.Known(q); !known {
-				line += " – |"
+				percentiles += " – |"
 				continue
 			}
 			ours, truth := m.Quantile(q)
-			line += fmt.Sprintf(" %+d µs of %.1f ms |", (ours - truth).Microseconds(), float64(truth)/1e6)
+			percentiles += fmt.Sprintf(" %+d of %.1f |", (ours - truth).Microseconds(), float64(truth)/1e6)
 		}
 	}
-	fmt.Printf("%s %.2f%% | %.0f%% | %d MiB |\n", line, 100*rounding, 100*busy, memory>>20)
+	percentiles += fmt.Sprintf(" %.2f%% |", 100*rounding)
 	if rounding > 0.01 {
 		errs = append(errs, fmt.Errorf("a percentile of the histogram is %.2f%% off the exact one", 100*rounding))
 	}
-	return errors.Join(errs...)
+	if c.Bar > 0 {
+		_, p99, _ := truthlog.Spread(each.TTFT)
+		_, sent, _ := truthlog.Spread(each.SinceSent)
+		result := "MISS"
+		if p99 <= c.Bar {
+			result = "pass"
+		}
+		bar = fmt.Sprintf("- %s: TTFT error p99 %v (since sent %v) at %.0f%% CPU, wanted at most %v: %s", c.Name,
+			p99.Round(time.Microsecond), sent.Round(time.Microsecond), 100*o.busy, c.Bar, result)
+	}
+	return percentiles, bar, errors.Join(errs...)
 }

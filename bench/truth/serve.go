@@ -45,7 +45,7 @@ func serve(ctx context.Context) error {
 	for i := range max(1, c.Models) {
 		name := fmt.Sprintf("truth-%d", i)
 		names = append(names, name)
-		models = append(models, platformsim.Model{Name: name, Backend: engine, TokensPerChunk: c.PerChunk, OutputTokens: platformsim.Lengths{Min: c.Tokens, Max: c.Tokens}})
+		models = append(models, platformsim.Model{Name: name, Backend: engine, TokensPerChunk: c.PerChunk, FirstAlone: c.FirstAlone, OutputTokens: platformsim.Lengths{Min: c.Tokens, Max: c.Tokens}})
 	}
 	p, err := platformsim.New(platformsim.Options{
 		Seed: 1, Quirks: c.Quirks, Truth: log, Models: models,

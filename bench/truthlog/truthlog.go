@@ -49,8 +49,9 @@ type Metric struct {
 // beside those of a result. All phases of the run must be measured.
 func Metrics(entries []platformsim.Entry, ours *stats.Latencies) []Metric {
 	var ttft, e2e, itl []time.Duration
-	for _, e := range entries {
-		if e.Status != 200 || e.Aborted || strings.Contains(e.ID, "-pre-flight") {
+	for i := range entries {
+		e := &entries[i]
+		if !counts(e) {
 			continue
 		}
 		e2e = append(e2e, e.Done-e.Arrived)
@@ -68,12 +69,17 @@ func Metrics(entries []platformsim.Entry, ours *stats.Latencies) []Metric {
 	return []Metric{{"TTFT", &ours.TTFT, ttft}, {"e2e", &ours.E2E, e2e}, {"ITL", &ours.ITL, itl}}
 }
 
+// counts reports whether a request is one of those that latencies are of.
+func counts(e *platformsim.Entry) bool {
+	return e.Status == 200 && !e.Aborted && !strings.Contains(e.ID, "-pre-flight")
+}
+
 // Quantile returns a quantile of both, by nearest rank; 0 and 0 of nothing.
 func (m Metric) Quantile(q float64) (ours, truth time.Duration) {
 	if len(m.Truth) == 0 {
 		return 0, 0
 	}
-	return m.Ours.Quantile(q), m.Truth[int(math.Ceil(q*float64(len(m.Truth))-1e-9))-1]
+	return m.Ours.Quantile(q), nearest(m.Truth, q)
 }
 
 // Rounding is by how much the histogram's p50, p95 or p99 differ at most from
