@@ -77,8 +77,8 @@ nothing, from the environment: ` + adminKeyEnv + `, or
 ` + adminEmailEnv + ` and ` + adminPasswordEnv + `.
 
 With --listen, the run can be looked at over HTTP while it goes on: /healthz,
-/readyz, /status as JSON, and /metrics for Prometheus. Profiles are open to this machine alone, or to
-whoever has the token in ` + server.TokenEnv + `.`,
+/readyz, /status as JSON, and /metrics for Prometheus. Profiles are open to this
+machine alone, or to whoever has the token in ` + server.TokenEnv + `.`,
 		Example: `  loadtest run configs/examples/smoke.yaml
   loadtest run configs/examples/smoke.yaml --listen :9464
   loadtest run - < scenario.yaml`,
