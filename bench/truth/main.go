@@ -10,8 +10,8 @@
 //
 // Requests, chunks and tokens must be equal, or it fails. Latencies are the
 // work of a machine that others may be using, and are printed: ours minus the
-// truth, request by request, and the percentiles of both. Both ends share this
-// machine's CPUs; where the generator says that it was limited, the line has an
+// truth, request by request, and the percentiles of both. Each end has half of
+// this machine's CPUs to itself (Linux); where the generator says that it was limited, the line has an
 // exclamation mark. Cells with a bar say at the end whether it was kept.
 //
 // Any other server that writes the same log can be tested, in one cell:
@@ -20,6 +20,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -178,7 +179,11 @@ func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func(
 	}
 	cmd := exec.CommandContext(ctx, bin, "run", file, "--output-dir", dir, "--log-requests") //nolint:gosec // our own
 	cmd.Env = append(os.Environ(), "TRUTH_ADMIN_KEY="+s.AdminKey)
-	said, err := cmd.CombinedOutput()
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err = startApart(cmd, 0); err == nil {
+		err = cmd.Wait()
+	}
 	var platform time.Duration
 	if stop != nil {
 		var stopped error
@@ -186,7 +191,7 @@ func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func(
 		err = errors.Join(err, stopped)
 	}
 	if err != nil {
-		return o, fmt.Errorf("%w\n%s", err, said)
+		return o, fmt.Errorf("%w\n%s", err, &said)
 	}
 	result := filepath.Join(dir, "truth")
 	if o.result, err = export.Read(filepath.Join(result, "result.json")); err != nil {
@@ -234,7 +239,7 @@ func (c cell) start(ctx context.Context, dir string) (s server, stop func() (tim
 	if err != nil {
 		return s, nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := startApart(cmd, 1); err != nil {
 		return s, nil, err
 	}
 	stop = func() (time.Duration, error) {

@@ -119,10 +119,11 @@ type outcome struct {
 }
 
 const eachHead = `
-Each request, ours minus the truth, in µs: the median, and the 99th percentile and the greatest by size.
+Each request, ours minus the truth, in µs: the median, and the 99th percentile and the greatest by size. Those that had to connect count
+in ITL alone: the log does not know how long that took.
 
-| cell | requests | tokens | token error | TTFT p50, p99, max | the same since sent | ITL p50, p99, max | e2e p50, p99, max | CPU | memory |
-|---|---|---|---|---|---|---|---|---|---|`
+| cell | requests | connected | tokens | token error | TTFT p50, p99, max | the same since sent | ITL p50, p99, max | e2e p50, p99, max | CPU | memory |
+|---|---|---|---|---|---|---|---|---|---|---|`
 
 const percentilesHead = `
 Percentiles of the result minus those of the log, in µs, of the truth in ms.
@@ -173,7 +174,7 @@ func (c cell) compare(o outcome) (percentiles, bar string, err error) {
 	if o.result.Verdict.GeneratorLimited {
 		name += " !"
 	}
-	line := fmt.Sprintf("| %s | %d | %d | %s |", name, requests, tokens, exact)
+	line := fmt.Sprintf("| %s | %d | %d | %d | %s |", name, requests, each.Connected, tokens, exact)
 	for _, list := range [][]time.Duration{each.TTFT, each.SinceSent, each.ITL, each.E2E} {
 		p50, p99, most := truthlog.Spread(list)
 		rare := "–"

@@ -22,6 +22,7 @@ type Request struct {
 	SpanID  string          `json:"spanId"`
 	Outcome string          `json:"outcome"`
 	Sent    time.Duration   `json:"sentNs"`
+	Reused  bool            `json:"reused"` // the connection stood already
 	TTFT    time.Duration   `json:"ttftNs"`
 	E2E     time.Duration   `json:"e2eNs"`
 	Gaps    []time.Duration `json:"gapsNs"`
@@ -50,8 +51,10 @@ func Requests(path string) (list []Request, err error) {
 // the platform's machine, to when the platform's write of an event, or of the end,
 // had returned. So how late we sent is an error, and so are our write, the
 // way to and fro, and what the platform is late in writing down, which makes it
-// negative.
+// negative. How long connecting took the log cannot know, so requests that had to
+// are left out of all but ITL.
 type Errors struct {
+	Connected int // requests that had to connect
 	TTFT      []time.Duration
 	SinceSent []time.Duration // TTFT without how late we sent
 	ITL       []time.Duration // of each gap
@@ -79,15 +82,21 @@ func Match(entries []platformsim.Entry, requests []Request) (e Errors, err error
 		if r == nil || r.Outcome != "success" {
 			return e, fmt.Errorf("the request %s succeeded by the platform's log, and is no success of ours", entry.ID)
 		}
-		e.E2E = append(e.E2E, r.E2E-(entry.Done-entry.Arrived))
+		if r.Reused {
+			e.E2E = append(e.E2E, r.E2E-(entry.Done-entry.Arrived))
+		} else {
+			e.Connected++
+		}
 		if len(entry.Chunks) == 0 {
 			continue
 		}
 		if len(r.Gaps) != len(entry.Chunks)-1 {
 			return e, fmt.Errorf("the request %s had %d events by the platform's log and %d by ours", entry.ID, len(entry.Chunks), len(r.Gaps)+1)
 		}
-		ttft := r.TTFT - (entry.Chunks[0] - entry.Arrived)
-		e.TTFT, e.SinceSent = append(e.TTFT, ttft), append(e.SinceSent, ttft-r.Sent)
+		if r.Reused {
+			ttft := r.TTFT - (entry.Chunks[0] - entry.Arrived)
+			e.TTFT, e.SinceSent = append(e.TTFT, ttft), append(e.SinceSent, ttft-r.Sent)
+		}
 		for i, gap := range r.Gaps {
 			e.ITL = append(e.ITL, gap-(entry.Chunks[i+1]-entry.Chunks[i]))
 		}

@@ -27,18 +27,19 @@ func entry(span string, change func(*platformsim.Entry)) platformsim.Entry {
 func TestMatch(t *testing.T) {
 	same := func(*platformsim.Entry) {}
 	request := func(span string) truthlog.Request {
-		return truthlog.Request{SpanID: span, Outcome: "success", Sent: 2 * ms, TTFT: 25 * ms, Gaps: []time.Duration{9 * ms, 15 * ms}, E2E: 50 * ms}
+		return truthlog.Request{SpanID: span, Outcome: "success", Reused: true, Sent: 2 * ms, TTFT: 25 * ms, Gaps: []time.Duration{9 * ms, 15 * ms}, E2E: 50 * ms}
 	}
-	whole := request("b")
+	whole, first := request("b"), request("c")
 	whole.TTFT, whole.Gaps = 0, nil
+	first.Reused = false
 	got, err := truthlog.Match([]platformsim.Entry{
 		entry("b", func(e *platformsim.Entry) { e.Chunks = nil }),
-		entry("a", same),
+		entry("a", same), entry("c", same),
 		entry("refused", func(e *platformsim.Entry) { e.Status = 429 }),
 		entry("probe", func(e *platformsim.Entry) { e.ID += "-pre-flight" }),
-	}, []truthlog.Request{request("a"), whole})
+	}, []truthlog.Request{request("a"), whole, first})
 	want := truthlog.Errors{
-		TTFT: []time.Duration{5 * ms}, SinceSent: []time.Duration{3 * ms}, ITL: []time.Duration{-ms, 0}, E2E: []time.Duration{4 * ms, 4 * ms},
+		Connected: 1, TTFT: []time.Duration{5 * ms}, SinceSent: []time.Duration{3 * ms}, ITL: []time.Duration{-ms, 0, -ms, 0}, E2E: []time.Duration{4 * ms, 4 * ms},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
@@ -80,12 +81,12 @@ func TestSpread(t *testing.T) {
 
 func TestRequests(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "requests.jsonl")
-	line := `{"at":"2026-11-23T22:00:01.5Z","spanId":"a","outcome":"success","sentNs":1,"ttftNs":2,"e2eNs":4,"gapsNs":[1,1],"ignored":true}`
+	line := `{"at":"2026-11-23T22:00:01.5Z","spanId":"a","outcome":"success","sentNs":1,"reused":true,"ttftNs":2,"e2eNs":4,"gapsNs":[1,1],"ignored":true}`
 	if err := os.WriteFile(path, []byte(line+"\n"+line+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want := truthlog.Request{
-		At: time.Date(2026, 11, 23, 22, 0, 1, 5e8, time.UTC), SpanID: "a", Outcome: "success", Sent: 1, TTFT: 2, E2E: 4, Gaps: []time.Duration{1, 1},
+		At: time.Date(2026, 11, 23, 22, 0, 1, 5e8, time.UTC), SpanID: "a", Outcome: "success", Reused: true, Sent: 1, TTFT: 2, E2E: 4, Gaps: []time.Duration{1, 1},
 	}
 	got, err := truthlog.Requests(path)
 	if err != nil || fmt.Sprint(got) != fmt.Sprint([]truthlog.Request{want, want}) {
