@@ -181,6 +181,7 @@ func (c cell) measure(ctx context.Context, bin, dir string, s server, stop func(
 	cmd.Env = append(os.Environ(), "TRUTH_ADMIN_KEY="+s.AdminKey)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
+	target.OwnPeaks()
 	if err = startApart(cmd, 0); err == nil {
 		err = cmd.Wait()
 	}
